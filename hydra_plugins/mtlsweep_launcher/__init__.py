@@ -1,0 +1,1 @@
+"""Hydra's side of a sweep: a launcher and a sweeper. (Hydra looks for plugins in this namespace only.)"""

@@ -1,0 +1,46 @@
+"""The edge of the command line: exit statuses, and one line instead of a traceback where the user can put things right.
+
+Exit status 0: all that was asked for is done (diverged runs included); 1: a run failed; 2: the command is wrong, nothing was trained;
+130: interrupted.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtlsweep.errors import UserError
+from mtlsweep.explain import explain
+from mtlsweep.sweep import CellFailed
+
+
+def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
+    """Run Hydra's main function, then `at_end` unless the command was wrong or interrupted, and exit."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print and hide
+    OmegaConf.register_new_resolver("pid", os.getpid, use_cache=True, replace=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        main()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0
+    except (HydraException, OmegaConfBaseException, UserError) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        status = 130
+    except CellFailed:
+        status = 1
+    if status < 2:
+        at_end()
+    sys.exit(status)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

@@ -1,0 +1,89 @@
+"""From what Hydra composed to a cell: checked settings, the options they were chosen by, and how they differ from those options."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mtlsweep.errors import UserError
+from mtlsweep.runs import Cell
+from mtlsweep.runs.cell import GROUPS
+from mtlsweep.settings import CALLS, Settings, check
+
+CONFIG_NAME = "config"
+
+
+class Composer:
+    """Makes cells; remembers the options it has looked up.
+
+    Args:
+        loader: Hydra's.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._options: dict[tuple[str, str], Any] = {}
+
+    def sweep_cell(self, sweep_config: DictConfig, overrides: Sequence[str]) -> Cell:
+        """The cell of a sweep that these overrides ask for.
+
+        Raises:
+            UserError, HydraException, OmegaConfBaseException: the overrides do not describe a run.
+        """
+        config = self._loader.load_sweep_config(sweep_config, list(overrides))
+        hydra_node = config.hydra
+        return self.cell(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), hydra_node)
+
+    def cell(self, config: DictConfig, hydra_node: Any) -> Cell:
+        """The cell of a composed configuration.
+
+        Args:
+            config: without Hydra's own node.
+            hydra_node: that node.
+
+        Raises:
+            UserError: a setting is at fault.
+        """
+        options = {group: str(hydra_node.runtime.choices[group]) for group in GROUPS}
+        cell = Cell(check(config), options, {}, tuple(hydra_node.overrides.task))
+        return Cell(cell.settings, options, self._variant(config, cell), cell.overrides)
+
+    def _variant(self, config: DictConfig, cell: Cell) -> dict[str, Any]:
+        variant: dict[str, Any] = {}
+        for group in CALLS:
+            values = OmegaConf.to_container(config[group], resolve=True)
+            assert isinstance(values, dict)
+            option = self._option(group, cell.options[group])
+            variant |= {f"{group}.{key!s}": value for key, value in values.items() if key not in option or option[key] != value}
+        if cell.source:
+            variant["loss.path"] = f"{cell.source.name}@{cell.identity['loss']['source'][:6]}"
+        return {key: value for key, value in variant.items() if value != {}}
+
+    def _option(self, group: str, option: str) -> Settings:
+        if (group, option) not in self._options:
+            config = self._loader.load_configuration(CONFIG_NAME, [f"{group}={option}"], RunMode.RUN, validate_sweep_overrides=False)
+            self._options[group, option] = OmegaConf.to_container(config[group], resolve=True)
+        return self._options[group, option]
+
+
+def compose_sweep(loader: ConfigLoader, sweep_config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Cell]:
+    """All cells of a sweep, checked.
+
+    Raises:
+        UserError: some of them are at fault; every distinct fault is one line of the message.
+    """
+    composer = Composer(loader)
+    cells: list[Cell] = []
+    faults: dict[str, None] = {}
+    for overrides in job_overrides:
+        try:
+            cell = composer.sweep_cell(sweep_config, overrides)
+            _ = cell.directory  # reads a user's file
+            cells.append(cell)
+        except UserError as error:
+            faults[str(error)] = None
+    if faults:
+        raise UserError("\n".join(faults))
+    return cells

@@ -1,0 +1,45 @@
+"""Hydra's and OmegaConf's errors as one line with the valid choices."""
+
+import re
+from collections.abc import Iterable
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+_OPTION = re.compile(
+    r"Could not find '(?:hydra/config/)?([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+(?:Config search path|$)", re.S
+)
+_OVERRIDE = re.compile(r"Could not override '([^']+)'|Error merging override (\S+)")
+
+
+def explain(error: BaseException) -> str:
+    """What is wrong and what would be right. (A `UserError` says it already, one line for each fault.)"""
+    text = str(error).strip()
+    option = _OPTION.search(text)
+    if option:
+        path, group, options = option.groups()
+        return f"{group}={path.rpartition('/')[2]}: no such option; choose from {_join(options.split())}"
+    override = _OVERRIDE.search(text)
+    if override:
+        return _explain_override(override.group(1) or override.group(2), error)
+    if type(error).__module__.startswith("mtlsweep"):
+        return text
+    return "; ".join(
+        line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("full_key", "object_type"))
+    )
+
+
+def _explain_override(override: str, error: BaseException) -> str:
+    cause = error.__cause__ or error.__context__
+    reason = str(cause or error).splitlines()[0]
+    if not isinstance(cause, OmegaConfBaseException) or "not in" not in reason:
+        return f"{override}: {reason}"
+    parent = override.rpartition(".")[0]
+    node = cause.parent_node
+    keys = sorted(str(key) for key in node if not str(key).startswith("_")) if isinstance(node, DictConfig) else []
+    where = f"{parent} has {_join(keys)}" if parent else f"choose from {_join(key for key in keys if key != 'hydra')}"
+    return f"{override}: no such key; {where if keys else f'{parent} has none'}"
+
+
+def _join(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words))

@@ -1,0 +1,38 @@
+"""Dynamic weight average (Liu, Johns & Davison, "End-to-End Multi-Task Learning with Attention", CVPR 2019, arXiv:1803.10704)."""
+
+import math
+
+import torch
+
+from mtlsweep.losses.base import ScalarStrategy
+
+
+class DWA(ScalarStrategy):
+    """`w_f L_f + w_c L_c`, `w = 2 softmax(r / T)`, r the ratio of each loss's mean over the last epoch to that over the one before.
+
+    Uniform in the first two epochs, which have no ratio yet. (The benchmark's published DWA compares consecutive mini-batches instead.)
+
+    Args:
+        temperature: T; the larger, the closer to equal weights. 2 in the paper.
+    """
+
+    last_means: torch.Tensor
+    ratios: torch.Tensor
+
+    def __init__(self, temperature: float = 2.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
+        self.register_buffer("last_means", torch.full((2,), math.nan))
+        self.register_buffer("ratios", torch.ones(2))
+
+    def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        fine_weight, coarse_weight = 2 * torch.softmax(self.ratios / self.temperature, dim=0)
+        return fine_weight * fine_loss + coarse_weight * coarse_loss
+
+    def on_epoch_end(self, mean_losses: torch.Tensor) -> None:
+        """Keep the epoch's means and compare them with the last epoch's."""
+        # NaN before the first epoch, and 0 / 0 where a curriculum has faded the coarse loss out: no ratio, so no preference.
+        self.ratios = torch.nan_to_num(mean_losses / self.last_means, nan=1.0, posinf=1.0)
+        self.last_means = mean_losses

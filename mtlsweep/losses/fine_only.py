@@ -1,0 +1,12 @@
+"""Fine only: the control that any use of the coarse labels has to beat."""
+
+import torch
+
+from mtlsweep.losses.base import ScalarStrategy
+
+
+class FineOnly(ScalarStrategy):
+    """`L_f`: single-task training. The coarse head is never trained."""
+
+    def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        return fine_loss

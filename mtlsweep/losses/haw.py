@@ -1,0 +1,24 @@
+"""HAW: uncertainty weighting whose coarse precision fades (an entry to the benchmark cv-multitask-loss of MLS-Bench, arXiv:2605.08678)."""
+
+import torch
+
+from mtlsweep.losses.uncertainty import Uncertainty
+
+
+class HAW(Uncertainty):
+    """`e^{-s_f} L_f + (1 - t)^beta e^{-s_c} L_c + s_f + s_c`, t = epoch / total_epochs.
+
+    Equal to uncertainty weighting of a coarse loss that is scaled by `(1 - t)^beta`.
+
+    Args:
+        beta: exponent of the fade; 2 in the published entry.
+    """
+
+    def __init__(self, beta: float = 2.0) -> None:
+        super().__init__()
+        if beta < 0:
+            raise ValueError(f"beta must be at least 0, got {beta}")
+        self.beta = beta
+
+    def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        return super().forward(fine_loss, (1 - epoch / total_epochs) ** self.beta * coarse_loss, epoch, total_epochs)

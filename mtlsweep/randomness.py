@@ -1,0 +1,32 @@
+"""One random stream per (seed, purpose, epoch), made on the host.
+
+Philox is a counter-based generator (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011): a stream is found by its key,
+not by what was drawn before it. So a seed gives the same order, crops, flips and initial weights on every device, and a resumed run
+needs no saved generator.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
+    """The generator of one purpose ("order", "augment", ...) in one epoch; independent of every other key's."""
+    key = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), epoch])
+    return np.random.Generator(np.random.Philox(key))
+
+
+def seed_torch(seed: int, purpose: str, epoch: int = 0) -> None:
+    """Seed torch's global generators from this key's stream, for code that draws from them: initial weights, a user's strategy."""
+    torch.manual_seed(int(stream(seed, purpose, epoch).integers(2**63)))
+
+
+@contextmanager
+def seeded_torch(seed: int, purpose: str) -> Iterator[None]:
+    """Like `seed_torch` for the length of a block; the caller's generator is put back behind it."""
+    with torch.random.fork_rng(devices=[]):
+        seed_torch(seed, purpose)
+        yield

@@ -1,0 +1,101 @@
+"""The right to write in a run's directory: taken by one process at a time, kept alive by a heartbeat, given back with an outcome."""
+
+import contextlib
+import os
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from mtlsweep.errors import UserError
+from mtlsweep.runs import files
+from mtlsweep.runs.directory import RunDirectory, State
+from mtlsweep.runs.owner import HEARTBEAT_SECONDS, Owner
+from mtlsweep.runs.provenance import provenance
+from mtlsweep.runs.schema import METRICS, Result
+
+
+class Taken(Exception):
+    """The run is being executed by another process, or was taken over from this one. The message names it."""
+
+
+class Claim:
+    """Ownership of a run, as a context manager.
+
+    An exception that leaves the block is recorded as the attempt's end: failed with its traceback, or interrupted (Ctrl-C, SIGTERM).
+
+    Raises:
+        Taken: on entry, another process executes the run.
+    """
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+        self.attempt = 0
+        self._stop = threading.Event()
+
+    def __enter__(self) -> "Claim":
+        status = self.directory.status()
+        if status.state is State.running:
+            raise Taken(f"is being run by {status.owner}")
+        self.attempt = status.attempt + 1
+        record = {"owner": vars(Owner.here()), "provenance": provenance(), "started": now()}
+        if not files.create_json(self.directory.attempt_file(self.attempt), record):
+            raise Taken("has just been taken by another process")
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        if error is None or isinstance(error, Taken):
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        with contextlib.suppress(Taken, OSError):  # a full disk must not hide what went wrong
+            self._record_end(State.interrupted if interrupted else State.failed, error)
+
+    def check(self) -> None:
+        """Raise `Taken` if another process has taken the run over, believing this one dead."""
+        if self.directory.attempt() != self.attempt:
+            raise Taken("was taken over by another process")
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace `metrics.csv` by these rows, one per epoch (columns: `schema.METRICS`)."""
+        self.check()
+        files.write_csv(self.directory / "metrics.csv", METRICS, rows)
+
+    def write_result(self, result: Result) -> None:
+        """Write `result.json`: the run is final from here on."""
+        self.check()
+        files.write_json(self.directory / "result.json", asdict(result))
+
+    def write_file(self, name: str, write: Callable[[BinaryIO], object]) -> None:
+        """Let `write` fill the file of this name (a checkpoint); it replaces the earlier one when it is whole."""
+        self.check()
+        files.write_bytes(self.directory / name, write)
+
+    def log(self, line: str) -> None:
+        """Append a line to `run.log`."""
+        with open(self.directory / "run.log", "a") as file:
+            file.write(f"{now()} {line}\n")
+
+    def _record_end(self, state: State, error: BaseException) -> None:
+        self.check()
+        message = (str(error).strip() or type(error).__name__).splitlines()[0]
+        text = "".join(traceback.format_exception(error))
+        if state is State.failed:
+            self.log(text)
+            message = message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
+        end = {"attempt": self.attempt, "state": state.value, "error": message, "traceback": text, "time": now()}
+        files.write_json(self.directory / "status.json", end)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.directory.attempt_file(self.attempt))
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,179 @@
+"""A run's directory: what has become of the run, and who may write there.
+
+Ownership is a row of numbered files, `attempts/1.json`, `attempts/2.json`, ...: the highest number owns the run. To take it over from an
+owner that is gone is to create the next number, which exactly one process can, on any shared file system; nobody deletes or rewrites one.
+"""
+
+import shutil
+import time
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mtlsweep.errors import UserError
+from mtlsweep.runs import files
+from mtlsweep.runs.cell import Cell
+from mtlsweep.runs.owner import Owner, is_gone
+from mtlsweep.runs.schema import SCHEMA
+
+
+class State(Enum):
+    """What has become of a run."""
+
+    pending = "pending"
+    running = "running"
+    interrupted = "interrupted"
+    failed = "failed"
+    diverged = "diverged"
+    completed = "completed"
+
+    @property
+    def final(self) -> bool:
+        """Whether the run has a result: it is not done again unless asked for on purpose."""
+        return self in (State.completed, State.diverged)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A run's state; for a running one its owner, for a failed one the error's last line."""
+
+    state: State
+    attempt: int = 0
+    owner: Owner | None = None
+    error: str | None = None
+
+
+class RunDirectory:
+    """The directory of one run. Reading it needs no ownership; writing is `Claim`'s."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def prepare(self, cell: Cell) -> None:
+        """Make the directory of a cell: its identity, its settings, a copy of its own strategy file.
+
+        Called again for the same cell it only brings the settings up to date that cannot change numbers (paths, device).
+
+        Raises:
+            UserError: the directory belongs to another run or another schema version, or cannot be written.
+        """
+        try:
+            (self.path / "attempts").mkdir(parents=True, exist_ok=True)
+            if not files.create_json(self / "run.json", {"schema": SCHEMA} | cell.describe()):
+                self._check_identity(cell)
+            settings = dict(cell.settings)
+            if cell.source:
+                settings["loss"] = settings["loss"] | {"path": str(self._copy_source(cell.source))}
+            files.write_text(self / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def describe(self) -> dict[str, Any]:
+        """The content of `run.json`.
+
+        Raises:
+            UserError: it is missing, damaged or of another schema version.
+        """
+        try:
+            run = files.read_json(self / "run.json")
+        except ValueError as error:
+            raise UserError(f"{self / 'run.json'}: damaged ({error})") from error
+        if run is None:
+            raise UserError(f"{self.path}: not a run directory (no run.json)")
+        _check_schema(self / "run.json", run)
+        return run
+
+    def settings(self) -> dict[str, Any]:
+        """All settings of the run, as they were asked for."""
+        settings = OmegaConf.to_container(OmegaConf.load(self / "config.yaml"))
+        assert isinstance(settings, dict)
+        return settings  # type: ignore[return-value]
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of `result.json` (see `schema.Result`); None where there is none or it is damaged.
+
+        Raises:
+            UserError: it is of another schema version.
+        """
+        try:
+            result = files.read_json(self / "result.json")
+        except ValueError:
+            return None  # the run is done again from its checkpoint
+        if result is not None:
+            _check_schema(self / "result.json", result)
+        return result
+
+    def status(self) -> Status:
+        """What has become of the run. A killed process writes nothing: an owner that is gone without a word reads as interrupted.
+
+        Raises:
+            UserError: the directory is of another schema version.
+        """
+        attempt = self.attempt()
+        result = self.result()
+        if result:
+            return Status(State(result["status"]), attempt)
+        if not attempt:
+            return Status(State.pending)
+        ended = self._ended()
+        if ended and ended["attempt"] == attempt:
+            return Status(State(ended["state"]), attempt, error=ended["error"])
+        owner, heartbeat = self._owner(attempt)
+        if owner and not is_gone(owner, time.time() - heartbeat):
+            return Status(State.running, attempt, owner)
+        return Status(State.interrupted, attempt)
+
+    def attempt(self) -> int:
+        """Number of the newest attempt; 0 before the first."""
+        return max((int(path.stem) for path in (self.path / "attempts").glob("[0-9]*.json")), default=0)
+
+    def attempt_file(self, attempt: int) -> Path:
+        """Where an attempt is recorded."""
+        return self.path / "attempts" / f"{attempt}.json"
+
+    def put_aside(self) -> None:
+        """Move an earlier result, its metrics and its log to `previous/<k>/`, so that the run begins anew and nothing is overwritten."""
+        previous = self.path / "previous"
+        previous.mkdir(exist_ok=True)
+        folder = previous / str(len(list(previous.iterdir())) + 1)
+        folder.mkdir()
+        for name in ("result.json", "status.json", "metrics.csv", "run.log", "best.pt", "last.pt"):
+            if (self / name).exists():
+                (self / name).rename(folder / name)
+        (self / "checkpoint.pt").unlink(missing_ok=True)
+
+    def _check_identity(self, cell: Cell) -> None:
+        found = self.describe()["signature"]
+        if found != cell.signature:
+            raise UserError(f"{self.path}: belongs to another run (signature {found[:12]}, this one is {cell.signature[:12]})")
+
+    def _copy_source(self, source: Path) -> Path:
+        copy = (self / source.name).absolute()
+        if not copy.exists():
+            shutil.copyfile(source, copy)
+        return copy
+
+    def _ended(self) -> dict[str, Any] | None:
+        try:
+            return files.read_json(self / "status.json")
+        except ValueError:
+            return None
+
+    def _owner(self, attempt: int) -> tuple[Owner | None, float]:
+        path = self.attempt_file(attempt)
+        try:
+            record = files.read_json(path)
+            return (Owner.from_json(record["owner"]) if record else None), path.stat().st_mtime
+        except (ValueError, KeyError, OSError):
+            return None, 0.0
+
+
+def _check_schema(path: Path, content: dict[str, Any]) -> None:
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{path}: written by another version of mtlsweep (schema {content.get('schema')}, this one reads {SCHEMA})")

@@ -1,0 +1,85 @@
+"""Who is executing a run, and whether they still are."""
+
+import os
+import socket
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+HEARTBEAT_SECONDS = 20
+# An owner on another host that cannot be asked about counts as gone after this long without a heartbeat.
+STALE_SECONDS = 300
+
+# Two readings of a process's start time may differ by rounding and clock adjustment; a reused pid differs by much more.
+_SAME_START_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process that executes a run.
+
+    Attributes:
+        host, pid, started: the process; `started` in seconds since the epoch, because pids are used again.
+        slurm_job, slurm_restarts: the SLURM job it runs in and how often that job was requeued, or None and 0.
+    """
+
+    host: str
+    pid: int
+    started: float
+    slurm_job: str | None = None
+    slurm_restarts: int = 0
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """This process."""
+        pid = os.getpid()
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time(), os.environ.get("SLURM_JOB_ID"), restarts)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Owner":
+        """The owner that `vars(owner)` was written of."""
+        return cls(value["host"], value["pid"], value["started"], value.get("slurm_job"), value.get("slurm_restarts", 0))
+
+    def __str__(self) -> str:
+        job = f", SLURM job {self.slurm_job}" if self.slurm_job else ""
+        return f"process {self.pid} on {self.host}{job}"
+
+
+def is_gone(owner: Owner, heartbeat_age: float) -> bool:
+    """Whether an owner has ended, asked of the surest source that can answer: an earlier start of this very job, the host's process table,
+    SLURM, the heartbeat's age in seconds."""
+    here = Owner.here()
+    if owner.slurm_job and owner.slurm_job == here.slurm_job and owner.slurm_restarts < here.slurm_restarts:
+        return True
+    if owner.host == here.host:
+        return not _process_lives(owner)
+    ended = _slurm_job_ended(owner.slurm_job) if owner.slurm_job else None
+    return heartbeat_age > STALE_SECONDS if ended is None else ended
+
+
+def _process_lives(owner: Owner) -> bool:
+    try:
+        process = psutil.Process(owner.pid)
+        same = abs(process.create_time() - owner.started) < _SAME_START_SECONDS
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+# States in which a job's processes may still be at work.
+_ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+
+
+def _slurm_job_ended(job: str) -> bool | None:
+    """Whether SLURM says that a job's processes are gone; None where it cannot be asked."""
+    try:
+        answer = subprocess.run(["squeue", "-h", "-j", job, "-o", "%T"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if answer.returncode:
+        # squeue forgets a job some minutes after its end; any other failure is no answer.
+        return True if "Invalid job id" in answer.stderr else None
+    return not _ACTIVE & set(answer.stdout.split())

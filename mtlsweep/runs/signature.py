@@ -1,0 +1,81 @@
+"""A run's identity: every requested setting that can change its numbers, and the hash of them that names its directory."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from mtlsweep.errors import UserError
+
+# Settings that cannot change a run's numbers: where things are, what is kept, how it is executed.
+NEUTRAL = {
+    "study", "runs_dir", "save", "rerun", "dry_run", "checkpoint_seconds",
+    "data.root", "data.download", "engine.device", "engine.threads",
+}  # fmt: skip
+
+# Settings that came after runs had been made: dotted key -> the value that means what was done before. At that value the key does not enter
+# the signature, so that earlier runs keep theirs.
+ADDED_LATER: dict[str, Any] = {}
+
+# The code of these is covered by the commit that is recorded with a run; that of any other `_target_` enters by its content.
+OWN_PACKAGE = "mtlsweep."
+
+
+def identity(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that decide a run's numbers, nested as in the configuration.
+
+    A user's own file (`loss.path`, or the module of a `_target_` outside this package) is represented by the SHA-256 of its content.
+
+    Args:
+        settings: checked settings, see `mtlsweep.settings.check`.
+
+    Raises:
+        UserError: a user's file cannot be read.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            kept[key] = {name: item for name, item in value.items() if _counts(f"{key}.{name}", item)}
+        elif _counts(key, value):
+            kept[key] = value
+    for group in kept.values():
+        source = source_file(group) if isinstance(group, dict) else None
+        if source:
+            group.pop("path", None)
+            group["source"] = _digest(source)
+    return kept
+
+
+def signature(run_identity: dict[str, Any]) -> str:
+    """The SHA-256 of an identity, 64 hexadecimal digits; equal for equal settings whatever their order."""
+    return hashlib.sha256(json.dumps(run_identity, sort_keys=True).encode()).hexdigest()
+
+
+def source_file(call: dict[str, Any]) -> Path | None:
+    """The user's own file behind a call (`path`, or the module of its `_target_`); None where it is this package's.
+
+    Raises:
+        UserError: `path` names no file.
+    """
+    if call.get("path"):
+        path = Path(call["path"]).expanduser()
+        if not path.is_file():
+            raise UserError(f"{call['path']}: no such file")
+        return path
+    target = str(call.get("_target_", OWN_PACKAGE))
+    if target.startswith(OWN_PACKAGE):
+        return None
+    spec = importlib.util.find_spec(target.rpartition(".")[0])
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _counts(key: str, value: Any) -> bool:
+    return key not in NEUTRAL and not (key in ADDED_LATER and ADDED_LATER[key] == value)
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error

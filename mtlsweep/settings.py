@@ -1,0 +1,166 @@
+"""From a composed configuration to checked, plain settings.
+
+Checking happens before anything trains, for every cell of a sweep: types, unknown keys and ranges, each fault one line.
+"""
+
+import inspect
+from dataclasses import field, fields, make_dataclass
+from typing import Any, get_type_hints
+
+import hydra
+from omegaconf import MISSING as OMEGACONF_MISSING
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtlsweep.config import RunConfig
+from mtlsweep.errors import UserError
+
+Settings = dict[str, Any]
+
+# The groups whose option is a call: `_target_` and its arguments.
+CALLS = ("model", "loss", "curriculum")
+
+
+def check(config: DictConfig) -> Settings:
+    """The configuration of one run as plain values, every one of its declared type and in its range.
+
+    Args:
+        config: what Hydra composed, without its own `hydra` node.
+
+    Raises:
+        UserError: a value is missing, of a wrong type, unknown or out of range; one line, naming the key.
+    """
+    unknown = sorted(set(map(str, config)) - {field.name for field in fields(RunConfig)})
+    if unknown:
+        raise UserError(f"{unknown[0]}: no such key")
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} is not set: add {missing[0]}=... to the command")
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    except OmegaConfBaseException as error:
+        raise UserError(first_line(error)) from error
+    assert isinstance(plain, dict)
+    settings = {str(key): value for key, value in plain.items()}
+    for group in CALLS:
+        settings[group] = check_call(settings[group], group)
+    _check_ranges(settings)
+    return settings
+
+
+def check_call(node: Any, where: str) -> Settings:
+    """A call's arguments, converted to the types of its signature; defaults of arguments that are not given are filled in.
+
+    Args:
+        node: a mapping with `_target_`, the dotted name of a class or function, and its arguments.
+        where: the node's key, for messages.
+
+    Raises:
+        UserError: nothing is found at `_target_`, or the arguments do not fit its signature.
+    """
+    if not isinstance(node, dict) or "_target_" not in node:
+        raise UserError(f"{where}: needs a _target_, the dotted name of what to build")
+    target = node["_target_"]
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    try:
+        callee = hydra.utils.get_object(target)
+    except Exception as error:  # whatever a module raises while it is imported
+        raise UserError(f"{where}._target_={target}: cannot be imported ({first_line(error)})") from error
+    schema = OmegaConf.structured(_signature_dataclass(callee))
+    unknown = sorted(set(arguments) - set(schema))
+    if unknown:
+        raise UserError(f"{where}.{unknown[0]}: no such key; {target} has {', '.join(sorted(schema)) or 'none'}")
+    for key, value in arguments.items():
+        try:
+            schema[key] = value
+        except OmegaConfBaseException as error:
+            raise UserError(f"{where}.{key}={value}: {first_line(error)}") from error
+    absent = sorted(OmegaConf.missing_keys(schema))
+    if absent:
+        raise UserError(f"{where}.{absent[0]} is not set: add {where}.{absent[0]}=... to the command")
+    return {"_target_": target, **OmegaConf.to_container(schema)}  # type: ignore[dict-item]
+
+
+def build(node: Settings) -> Any:
+    """Call a checked call.
+
+    Raises:
+        UserError: the callee refused an argument's value.
+    """
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    try:
+        return hydra.utils.get_object(node["_target_"])(**arguments)
+    except ValueError as error:
+        raise UserError(f"{node['_target_']}: {error}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message; the rest repeats where in the code it arose."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+# What OmegaConf can convert to and check; an argument of any other type is passed on as it is.
+_CHECKED = (bool, int, float, str, dict[str, Any], bool | None, int | None, float | None, str | None)
+
+
+def _signature_dataclass(callee: Any) -> type:
+    # A class's annotations are those of its constructor.
+    hints = get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
+    arguments = []
+    for name, parameter in inspect.signature(callee).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue  # of nn.Module, where a strategy has no constructor of its own
+        hint = hints.get(name) if hints.get(name) in _CHECKED else Any
+        arguments.append((name, hint, _default(parameter.default)))
+    return make_dataclass(callee.__name__, arguments, kw_only=True)
+
+
+def _default(value: Any) -> Any:
+    if value is inspect.Parameter.empty:
+        return field(default=OMEGACONF_MISSING)
+    return field(default_factory=value.copy) if isinstance(value, dict | list) else field(default=value)
+
+
+def _check_ranges(settings: Settings) -> None:
+    schedule, data, engine = settings["schedule"], settings["data"], settings["engine"]
+    _at_least(settings, "seed", 0)
+    _at_least(settings, "checkpoint_seconds", 0)
+    for key in ("epochs", "batch_size"):
+        _at_least(schedule, key, 1, "schedule.")
+    for key in ("lr", "momentum", "weight_decay"):
+        _at_least(schedule, key, 0, "schedule.")
+    _at_least(data, "seed", 0, "data.")
+    for key in ("train_size", "test_size"):
+        if data[key] is not None:
+            _at_least(data, key, 1, "data.")
+    _at_least(data, "validation", 0, "data.")
+    if engine["threads"] is not None:
+        _at_least(engine, "threads", 1, "engine.")
+    _check_name(settings["study"])
+    _check_sizes(schedule, data)
+
+
+def _at_least(group: Settings, key: str, bound: float, prefix: str = "") -> None:
+    # "not >=" rather than "<", so that NaN is refused.
+    if not group[key] >= bound:
+        raise UserError(f"{prefix}{key}={group[key]}: must be at least {bound}")
+
+
+def _check_name(study: str) -> None:
+    if not study or study.startswith(".") or any(character in study for character in "/\\\n\t "):
+        raise UserError(f"study={study}: must be a plain folder name, without slashes and spaces and not beginning with a dot")
+
+
+# Images of each data set's splits; what is asked for must fit before anything is loaded.
+SIZES = {"cifar100": {"train": 50_000, "test": 10_000}, "synthetic": {"train": 50_000, "test": 10_000}}
+
+
+def _check_sizes(schedule: Settings, data: Settings) -> None:
+    if data["name"] not in SIZES:
+        raise UserError(f"data.name={data['name']}: must be one of {', '.join(SIZES)}")
+    for split, available in SIZES[data["name"]].items():
+        if (data[f"{split}_size"] or 0) > available:
+            raise UserError(f"data.{split}_size={data[f'{split}_size']}: {data['name']} has {available}")
+    train = (data["train_size"] or SIZES[data["name"]]["train"]) - data["validation"]
+    if schedule["batch_size"] > train:
+        raise UserError(f"schedule.batch_size={schedule['batch_size']}: larger than the {max(train, 0)} training images")

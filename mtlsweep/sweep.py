@@ -1,0 +1,202 @@
+"""Runs the cells of a sweep that are missing, one after another, and says what became of all of them."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtlsweep.errors import UserError
+from mtlsweep.progress import Display, console, duration
+from mtlsweep.runs import Cell, RunDirectory, State, Status, SweepRecord, Taken
+
+# What is to be done about a cell, by the state of its run.
+ACTIONS = {
+    State.pending: "run",
+    State.interrupted: "continue",
+    State.failed: "retry",
+    State.running: "taken",
+    State.diverged: "done",
+    State.completed: "done",
+}
+# The states that a value of `rerun` does again from the first epoch.
+REDONE = {"none": (), "failed": (State.failed,), "diverged": (State.diverged,)}
+REDONE["all"] = tuple(state for state in State if state is not State.running)
+
+
+@dataclass
+class Task:
+    """A cell, its directory, and what is to be done about it: run, continue, retry, redo, done or taken."""
+
+    cell: Cell
+    directory: RunDirectory
+    action: str
+    status: Status
+    result: dict[str, Any] | None = None
+    error: Exception | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Task":
+        """Look at what has become of a cell's run."""
+        directory = RunDirectory(cell.directory)
+        status = directory.status()
+        redo = status.state in REDONE[cell.settings["rerun"]] and status.attempt > 0
+        return cls(cell, directory, "redo" if redo else ACTIONS[status.state], status, directory.result())
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to execute."""
+        return self.action not in ("done", "taken")
+
+    @property
+    def objective(self) -> float | None:
+        """What a search maximises: the best validation accuracy where a part is held out, else the best test accuracy, percent."""
+        if not self.result:
+            return None
+        validated = self.result["selected_val_acc"]
+        return self.result["best_fine_acc"] if validated is None else validated
+
+
+class CellFailed(Exception):
+    """A run ended with an error, which has been printed and recorded with the run."""
+
+
+# The tasks this process has launched, for the entry point to report on: Hydra returns nothing from a sweep.
+launched: list[Task] = []
+
+
+def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
+    """Execute what is missing of these cells; a failing one does not end the others.
+
+    Args:
+        cells: composed and checked.
+        record_in: the folder that keeps what the sweep was asked for; None for a single run.
+
+    Raises:
+        UserError: a part cannot be built or a directory cannot be used; nothing has been trained then.
+        KeyboardInterrupt: the user ended it; the run at hand continues from its checkpoint when it is asked for again.
+    """
+    tasks = [Task.of(cell) for cell in cells]
+    if cells[0].settings["dry_run"]:
+        _print_plan(tasks)
+        return tasks
+    due = [task for task in tasks if task.due]
+    _check(due)
+    if record_in:
+        SweepRecord.write(record_in, cells)
+    for task in due:
+        _prepare(task)
+    launched.extend(tasks)
+    began = time.monotonic()
+    try:
+        _execute_all(tasks, due)
+    except KeyboardInterrupt:
+        done = sum(task.status.state.final for task in tasks)
+        console.print(f"interrupted, {done} of {len(tasks)} done: the same command continues")
+        raise
+    if len(tasks) > 1:
+        _print_summary(tasks, time.monotonic() - began)
+    return tasks
+
+
+def _check(due: Sequence[Task]) -> None:
+    if due:
+        from mtlsweep.train import check_parts  # torch is loaded only where something trains
+
+        check_parts([task.cell.settings for task in due])
+
+
+def _prepare(task: Task) -> None:
+    if task.action == "redo":
+        task.directory.put_aside()
+    task.directory.prepare(task.cell)
+
+
+def _execute_all(tasks: Sequence[Task], due: Sequence[Task]) -> None:
+    sweeping = len(tasks) > 1
+    if sweeping:
+        console.print(f"{len(tasks)} cells, {len(due)} to run")
+    elif not due:
+        _print_finished(tasks[0])
+    costs = _Costs(tasks)
+    with Display() as display:
+        for number, task in enumerate(due, start=1):
+            display.title = task.cell.label
+            if sweeping:
+                display.title = f"cell {number} of {len(due)}{costs.time_left(due[number - 1 :])}"
+                display.line(f"[{number}/{len(due)}] {task.cell.label}{costs.time_left(due[number - 1 :])}")
+            began = time.monotonic()
+            _execute(task, display)
+            costs.add(task, time.monotonic() - began)
+
+
+def _execute(task: Task, display: Display) -> None:
+    from mtlsweep.train import execute
+
+    try:
+        task.result = execute(task.directory, display)
+        task.status = Status(State(task.result["status"]))
+    except Taken as error:
+        task.action, task.status = "taken", Status(State.running, error=str(error))
+        display.line(f"{task.cell.label}: {error}")
+    except Exception as error:
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
+        task.status, task.error = Status(State.failed, error=message), error
+        display.line(f"failed: {message} (traceback in {task.directory / 'run.log'})")
+
+
+class _Costs:
+    """Seconds a cell takes, by its model: of this sweep's cells, before them of those that were done already."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._seen: dict[str, list[float]] = {}
+        for task in tasks:
+            if task.result and not task.due:
+                self._seen.setdefault(task.cell.options["model"], []).append(task.result["seconds"])
+
+    def add(self, task: Task, seconds: float) -> None:
+        """Another cell has been run."""
+        self._seen.setdefault(task.cell.options["model"], []).append(seconds)
+
+    def time_left(self, tasks: Sequence[Task]) -> str:
+        """For people; a model not seen yet counts as the mean of the others."""
+        if not self._seen:
+            return ""
+        means = {model: sum(seconds) / len(seconds) for model, seconds in self._seen.items()}
+        unknown = sum(means.values()) / len(means)
+        left = sum(means.get(task.cell.options["model"], unknown) for task in tasks)
+        rough = "" if all(task.cell.options["model"] in means for task in tasks) else " or more"
+        return f" (about {duration(left)}{rough} left)"
+
+
+def _print_finished(task: Task) -> None:
+    from mtlsweep.train.log import final_line
+
+    done = f"done already, in {task.directory.path}; rerun=all does it again"
+    console.print(f"{final_line(task.cell.options, task.result)}\n{done}" if task.result else f"{task.cell.label}: {_taken_by(task)}")
+
+
+def _print_plan(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        console.print(f"{task.action:8} {task.status.state.value:11} {task.cell.label}  {task.directory.path}")
+    console.print(f"dry run, nothing trained: {_counts([task.action for task in tasks])}")
+
+
+def _print_summary(tasks: Sequence[Task], seconds: float) -> None:
+    outcomes = ["taken" if task.action == "taken" else task.status.state.value for task in tasks]
+    console.print(f"{len(tasks)} cells in {duration(seconds)}: {_counts(outcomes)}")
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if outcome == "diverged" and task.result:
+            console.print(f"  diverged: {task.cell.label}: {task.result['reason']}")
+        elif outcome == "taken":
+            console.print(f"  taken: {task.cell.label}: {_taken_by(task)}")
+        elif outcome != "completed":
+            console.print(f"  {outcome}: {task.cell.label}: {task.status.error} (traceback in {task.directory / 'run.log'})")
+
+
+def _taken_by(task: Task) -> str:
+    return task.status.error or f"is being run by {task.status.owner}"
+
+
+def _counts(words: Sequence[str]) -> str:
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

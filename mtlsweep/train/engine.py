@@ -1,0 +1,86 @@
+"""What a run's arithmetic is done on and in."""
+
+import platform
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mtlsweep.errors import UserError
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The choices that the engine settings resolved to.
+
+    Attributes:
+        device: where model and data live.
+        precision: "fp32", or "bf16": forward and backward pass under autocast; weights, BatchNorm statistics and losses stay fp32.
+        channels_last: memory layout of images and activations.
+    """
+
+    device: torch.device
+    precision: str
+    channels_last: bool
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout as torch names it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> torch.autocast:
+        """The context of a forward pass."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def describe(self) -> dict[str, Any]:
+        """The choices as `result.json` keeps them, with the number of threads, on which a CPU's rounding depends."""
+        return asdict(self) | {"device": str(self.device), "threads": torch.get_num_threads()}
+
+    def as_begun(self, described: dict[str, Any]) -> "Engine":
+        """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
+        return replace(self, precision=described["precision"], channels_last=described["channels_last"])
+
+
+def resolve(settings: dict[str, Any]) -> Engine:
+    """Choose what the settings leave open, and prepare torch for it.
+
+    Raises:
+        UserError: the device does not exist here.
+    """
+    device = _device(settings["device"])
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
+    # The same seed has to give the same numbers twice, so no algorithm is chosen by a race between candidates.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    # bf16 is not chosen unasked: that it leaves accuracy and conflict rate as they are is not yet shown, and a CPU without matrix
+    # instructions for it is slower in it (README).
+    precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
+    channels_last = True if settings["channels_last"] is None else settings["channels_last"]
+    return Engine(device, precision, channels_last)
+
+
+def device_name(device: torch.device) -> str:
+    """The device as its maker names it, e.g. "NVIDIA H200"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"engine.device={name}: not a device; choose auto, cpu, cuda or cuda:1") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"engine.device={name}: torch finds {torch.cuda.device_count()} GPUs here")
+    return device
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    names = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()

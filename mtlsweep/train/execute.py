@@ -1,0 +1,156 @@
+"""Executes one run, from its directory to its result."""
+
+import time
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, BinaryIO
+
+import torch
+
+from mtlsweep import data
+from mtlsweep.config import DataConfig
+from mtlsweep.progress import Display
+from mtlsweep.randomness import seed_torch, seeded_torch
+from mtlsweep.runs import Claim, RunDirectory
+from mtlsweep.settings import build
+from mtlsweep.train import checkpoint, log
+from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.epoch import Resident, Trainer
+from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
+from mtlsweep.train.schedule import learning_rate
+from mtlsweep.train.steps import Moment, Outcome
+
+
+def execute(directory: RunDirectory, display: Display) -> dict[str, Any]:
+    """Train the run of this directory to its end, from its checkpoint if it has one, and return its result (`runs.schema.Result`).
+
+    Raises:
+        Taken: another process executes the run.
+        UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
+    """
+    with Claim(directory) as claim:
+        finished = directory.result()  # by another process, between the caller's look and this claim
+        if finished:
+            return finished
+        run = _Run(claim, directory.settings(), directory.describe(), display)
+        run.train()
+        return run.finish()
+
+
+class _Run:
+    def __init__(self, claim: Claim, settings: dict[str, Any], description: dict[str, Any], display: Display) -> None:
+        self.claim = claim
+        self.settings = settings
+        self.description = description
+        self.display = display
+        self.epochs: int = settings["schedule"]["epochs"]
+        self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
+        engine = resolve(settings["engine"])
+        saved = self._read_checkpoint(engine)
+        self.progress = checkpoint.Progress(**saved["progress"]) if saved else checkpoint.Progress([], engine.describe())
+        self.trainer = self._build(engine.as_begun(self.progress.engine))
+        if saved:
+            checkpoint.restore(self.trainer, saved)
+            self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
+        self.saved_at = time.monotonic()
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.progress.rows
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss of the last finished epoch is NaN or infinite."""
+        return bool(self.rows) and not losses_finite(self.rows[-1])
+
+    def train(self) -> None:
+        """The epochs that are missing."""
+        self.display.start(self.epochs * self.trainer.steps_per_epoch(), len(self.rows) * self.trainer.steps_per_epoch())
+        for epoch in range(len(self.rows), self.epochs):
+            if self.diverged:
+                return
+            self.rows.append(self._epoch(epoch))
+            self.claim.write_metrics(self.rows)
+            self._report(epoch)
+            self._keep(epoch)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the result and remove what was only needed to get there."""
+        result = summarize(self.rows, self.diverged, self.description["signature"], self.claim.attempt, self.trainer.engine)
+        if self.settings["save"] == "last":
+            self._save_weights("last.pt", self.rows[-1]["epoch"])
+        self.claim.write_result(result)
+        (self.claim.directory / checkpoint.NAME).unlink(missing_ok=True)
+        self._say(log.final_line(self.description["options"], vars(result)))
+        return vars(result)
+
+    def _build(self, engine: Engine) -> Trainer:
+        schedule, seed = self.settings["schedule"], self.settings["seed"]
+        with seeded_torch(seed, "model"):
+            model = build(self.settings["model"]).to(engine.device, memory_format=engine.memory_format)
+        with seeded_torch(seed, "strategy"):
+            strategy = build(self.settings["loss"]).to(engine.device)
+        optimizer = torch.optim.SGD(
+            chain(model.parameters(), strategy.parameters()),
+            lr=schedule["lr"],
+            momentum=schedule["momentum"],
+            weight_decay=schedule["weight_decay"],
+        )
+        for name in checkpoint.unsaved(strategy):
+            self._say(f"warning: the strategy's attribute {name} cannot be saved; if the run is interrupted it starts anew")
+        dataset = data.load(DataConfig(**self.settings["data"]))
+        return Trainer(model, strategy, optimizer, Resident.of(dataset, engine.device), engine, seed, schedule["batch_size"])
+
+    def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
+        try:
+            return checkpoint.read(self.claim.directory, engine.device)
+        except ValueError as error:
+            self._say(f"warning: {error}: starting from the first epoch")
+            return None
+
+    def _epoch(self, epoch: int) -> Row:
+        began = time.monotonic()
+        lr = learning_rate(self.settings["schedule"], epoch)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = lr
+        # A user's strategy may draw from torch's own generator.
+        seed_torch(self.settings["seed"], "steps", epoch)
+        moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
+        means = self.trainer.train(moment, self.display.step)
+        trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
+        halfway = time.monotonic()
+        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | self._evaluate()
+        on_epoch_end: Any = getattr(self.trainer.strategy, "on_epoch_end", None)
+        if on_epoch_end:
+            seen = [trained["fine_loss"], trained["coarse_loss"] * moment.coarse_factor]
+            on_epoch_end(torch.tensor(seen, device=self.trainer.engine.device))
+        return row | {"seconds": time.monotonic() - began, "eval_seconds": time.monotonic() - halfway}
+
+    def _evaluate(self) -> Row:
+        row = {}
+        for prefix, split in (("val", self.trainer.data.validation), ("test", self.trainer.data.test)):
+            if split is not None:
+                row[f"{prefix}_fine_acc"], row[f"{prefix}_coarse_acc"] = self.trainer.evaluate(split)
+        return row
+
+    def _report(self, epoch: int) -> None:
+        if (epoch + 1) % log.EVERY == 0 or epoch + 1 == self.epochs:
+            self._say(log.train_line(self.rows[-1], learning_rate(self.settings["schedule"], epoch + 1)))
+
+    def _keep(self, epoch: int) -> None:
+        if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epoch + 1:
+            self._save_weights("best.pt", epoch + 1)
+        due = time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
+        if due and epoch + 1 < self.epochs:
+            self.claim.write_file(checkpoint.NAME, lambda file: checkpoint.save(file, self.trainer, self.progress))
+            self.saved_at = time.monotonic()
+
+    def _save_weights(self, name: str, epoch: int) -> None:
+        def write(file: BinaryIO) -> None:
+            torch.save({"model": self.trainer.model.state_dict(), "epoch": epoch}, file)
+
+        self.claim.write_file(name, write)
+
+    def _say(self, line: str) -> None:
+        self.claim.log(line)
+        self.display.line(line)

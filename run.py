@@ -1,0 +1,27 @@
+"""Trains one run, or with -m a sweep. `python run.py --help` says how."""
+
+import hydra
+from omegaconf import DictConfig
+
+from mtlsweep import cli, config, sweep
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(settings: DictConfig) -> float | None:
+    """One run; those of a sweep are executed by the launcher."""
+    from mtlsweep.single import run
+
+    return run(settings)
+
+
+def print_table() -> None:
+    """The table of the sweep that has just ended."""
+    if len(sweep.launched) > 1:
+        from analysis import report  # loads pandas
+
+        report(sweep.launched[0].cell.study_dir, only={task.directory.path for task in sweep.launched})
+
+
+if __name__ == "__main__":
+    config.register()
+    cli.guard(main, at_end=print_table)
