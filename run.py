@@ -16,12 +16,13 @@ def main(settings: DictConfig) -> float | None:
 
 def print_table() -> None:
     """The table of the sweep that has just ended."""
-    if len(sweep.launched) > 1:
-        from analysis import report  # loads pandas
+    if sweep.launched:
+        from analysis.report import report  # loads pandas
 
         report(sweep.launched[0].cell.study_dir, only={task.directory.path for task in sweep.launched})
 
 
 if __name__ == "__main__":
     config.register()
+    sweep.launched.clear()  # where several commands are run in one process, as in the tests
     cli.guard(main, at_end=print_table)

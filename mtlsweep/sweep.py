@@ -61,7 +61,7 @@ class CellFailed(Exception):
     """A run ended with an error, which has been printed and recorded with the run."""
 
 
-# The tasks this process has launched, for the entry point to report on: Hydra returns nothing from a sweep.
+# The cells of this process's sweep, for the entry point to report on: Hydra returns nothing from a sweep.
 launched: list[Task] = []
 
 
@@ -84,9 +84,9 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
     _check(due)
     if record_in:
         SweepRecord.write(record_in, cells)
+        launched.extend(tasks)
     for task in due:
-        _prepare(task)
-    launched.extend(tasks)
+        task.directory.prepare(task.cell)
     began = time.monotonic()
     try:
         _execute_all(tasks, due)
@@ -104,12 +104,6 @@ def _check(due: Sequence[Task]) -> None:
         from mtlsweep.train import check_parts  # torch is loaded only where something trains
 
         check_parts([task.cell.settings for task in due])
-
-
-def _prepare(task: Task) -> None:
-    if task.action == "redo":
-        task.directory.put_aside()
-    task.directory.prepare(task.cell)
 
 
 def _execute_all(tasks: Sequence[Task], due: Sequence[Task]) -> None:
@@ -134,7 +128,7 @@ def _execute(task: Task, display: Display) -> None:
     from mtlsweep.train import execute
 
     try:
-        task.result = execute(task.directory, display)
+        task.result = execute(task.directory, display, anew=task.action == "redo")
         task.status = Status(State(task.result["status"]))
     except Taken as error:
         task.action, task.status = "taken", Status(State.running, error=str(error))

@@ -49,7 +49,8 @@ def balanced_order(labels: np.ndarray, generator: np.random.Generator) -> np.nda
         generator: decides which samples come first.
     """
     shuffled = generator.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    by_class = np.argsort(labels[shuffled], kind="stable")
     counts = np.bincount(labels)
-    rank_in_class = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return by_class[np.argsort(rank_in_class, kind="stable")]
+    rank_in_class = np.empty(len(labels), dtype=np.int64)
+    rank_in_class[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return shuffled[np.argsort(rank_in_class, kind="stable")]

@@ -27,12 +27,17 @@ class Claim:
 
     An exception that leaves the block is recorded as the attempt's end: failed with its traceback, or interrupted (Ctrl-C, SIGTERM).
 
+    Args:
+        directory: of the run.
+        anew: put what an earlier attempt left aside, so that the run begins at its first epoch.
+
     Raises:
         Taken: on entry, another process executes the run.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunDirectory, anew: bool = False) -> None:
         self.directory = directory
+        self._anew = anew
         self.attempt = 0
         self._stop = threading.Event()
 
@@ -44,6 +49,8 @@ class Claim:
         record = {"owner": vars(Owner.here()), "provenance": provenance(), "started": now()}
         if not files.create_json(self.directory.attempt_file(self.attempt), record):
             raise Taken("has just been taken by another process")
+        if self._anew:
+            self.directory.put_aside()
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 

@@ -4,7 +4,6 @@ Ownership is a row of numbered files, `attempts/1.json`, `attempts/2.json`, ...:
 owner that is gone is to create the next number, which exactly one process can, on any shared file system; nobody deletes or rewrites one.
 """
 
-import shutil
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -138,15 +137,15 @@ class RunDirectory:
         return self.path / "attempts" / f"{attempt}.json"
 
     def put_aside(self) -> None:
-        """Move an earlier result, its metrics and its log to `previous/<k>/`, so that the run begins anew and nothing is overwritten."""
-        previous = self.path / "previous"
-        previous.mkdir(exist_ok=True)
-        folder = previous / str(len(list(previous.iterdir())) + 1)
-        folder.mkdir()
-        for name in ("result.json", "status.json", "metrics.csv", "run.log", "best.pt", "last.pt"):
-            if (self / name).exists():
-                (self / name).rename(folder / name)
+        """Move an earlier result, its metrics and its log to `previous/<k>/`, so that nothing is overwritten. For the owner only."""
+        names = ("result.json", "status.json", "metrics.csv", "run.log", "best.pt", "last.pt")
+        found = [name for name in names if (self / name).exists()]
         (self / "checkpoint.pt").unlink(missing_ok=True)
+        if found:
+            folder = self.path / "previous" / str(len(list(self.path.glob("previous/*"))) + 1)
+            folder.mkdir(parents=True)
+            for name in found:
+                (self / name).rename(folder / name)
 
     def _check_identity(self, cell: Cell) -> None:
         found = self.describe()["signature"]
@@ -156,7 +155,7 @@ class RunDirectory:
     def _copy_source(self, source: Path) -> Path:
         copy = (self / source.name).absolute()
         if not copy.exists():
-            shutil.copyfile(source, copy)
+            files.write_bytes(copy, lambda file: file.write(source.read_bytes()))
         return copy
 
     def _ended(self) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs.directory import RunDirectory, State
-from mtlsweep.runs.sweep_record import FOLDER, SweepRecord
+from mtlsweep.runs.sweep_record import SweepRecord
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Record:
 
 def scan(study: Path) -> Iterator[Record]:
     """Every run and every pending cell of a study, by path. A directory that cannot be read yields a record that says why."""
-    paths = {path.parent for path in study.glob("**/run.json") if FOLDER not in path.parts and "previous" not in path.parts}
+    paths = {path.parent for path in study.glob("*/*/*/*/run.json")}
     for path in sorted(paths):
         yield _read(RunDirectory(path))
     for path, run in _pending(study, paths):
@@ -44,8 +44,8 @@ def _read(directory: RunDirectory) -> Record:
     try:
         status = directory.status()
         return Record(directory.path, directory.describe(), status.state, directory.result(), status.error)
-    except (UserError, OSError, ValueError, KeyError) as error:
-        return Record(directory.path, {}, State.interrupted, problem=str(error))
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever a damaged file leads to
+        return Record(directory.path, {}, State.interrupted, problem=str(error) or type(error).__name__)
 
 
 def _pending(study: Path, known: set[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """What a sweep was asked for: its list of cells, kept beside the runs, so that missing ones are known without the sweep's process."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,7 @@ class SweepRecord:
     def read_all(cls, study: Path) -> Iterator["SweepRecord"]:
         """The sweeps recorded in a study's folder, oldest first; damaged records are passed over."""
         for path in sorted((study / FOLDER).glob(f"*/{PATTERN}")):
-            try:
-                record = files.read_json(path)
-            except ValueError:
-                continue
-            if record:
-                yield cls(path, record["cells"])
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                record = files.read_json(path) or {}
+                cells = [cell for cell in record["cells"] if cell["directory"]]
+                yield cls(path, cells)

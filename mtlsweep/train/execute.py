@@ -21,14 +21,19 @@ from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
 
-def execute(directory: RunDirectory, display: Display) -> dict[str, Any]:
+def execute(directory: RunDirectory, display: Display, anew: bool = False) -> dict[str, Any]:
     """Train the run of this directory to its end, from its checkpoint if it has one, and return its result (`runs.schema.Result`).
+
+    Args:
+        directory: prepared.
+        display: where the run's lines and steps are shown.
+        anew: put an earlier result or checkpoint aside and begin at the first epoch.
 
     Raises:
         Taken: another process executes the run.
         UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
     """
-    with Claim(directory) as claim:
+    with Claim(directory, anew) as claim:
         finished = directory.result()  # by another process, between the caller's look and this claim
         if finished:
             return finished

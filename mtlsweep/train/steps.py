@@ -84,14 +84,15 @@ def gram_step(forward: Forward, model: TwoHeads, strategy: nn.Module, batch: Bat
     product, norms = gram[0, 1], gram.diagonal().sqrt()
     cosine = product / norms.prod().clamp_min(torch.finfo(product.dtype).tiny)
     effective = (weights[0], weights[1] * moment.coarse_factor)
-    return Outcome(weights @ losses, losses[0], coarse_loss.detach(), correct, *effective, (product < 0).float(), cosine)
+    return Outcome(weights @ losses, losses[0], coarse_loss.detach(), correct, *effective, (product < 0).to(product.dtype), cosine)
 
 
 def _losses(forward: Forward, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     fine_logits, coarse_logits = forward(batch.images)
-    correct = (fine_logits.detach().argmax(1) == batch.fine).sum().float()
-    # In fp32 whatever the network's precision: autocast's logits may be bf16.
-    return cross_entropy(fine_logits.float(), batch.fine), cross_entropy(coarse_logits.float(), batch.coarse), correct
+    # In fp32 at least, whatever the network's precision: autocast's logits are bf16.
+    precision = torch.promote_types(fine_logits.dtype, torch.float32)
+    correct = (fine_logits.detach().argmax(1) == batch.fine).sum().to(precision)
+    return cross_entropy(fine_logits.to(precision), batch.fine), cross_entropy(coarse_logits.to(precision), batch.coarse), correct
 
 
 def _gradients(loss: torch.Tensor, trunk: list[nn.Parameter], head: nn.Module, retain_graph: bool) -> list[torch.Tensor]:

@@ -1,0 +1,157 @@
+"""The table: architecture by strategy, each entry a summary over seeds. Runs that differ in anything but the seed are never averaged."""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from analysis.collect import COLUMNS
+from analysis.names import natural, unique
+
+# What is summarised: the frame's column by the name it has in tables.
+MEASURES = {"best": "best_fine_acc", "last": "last_fine_acc", "selected": "selected_fine_acc"}
+
+# Architectures and strategies that come first, in this order; the others follow by name.
+_FIRST_MODELS = ("resnet20", "resnet56", "vgg16bn")
+_FIRST_LOSSES = ("fine_only", "equal")
+
+# States without an accuracy that counts, in the order they are named; completed is the only other one.
+_ABSENT = ("failed", "diverged", "interrupted", "running", "pending")
+
+# Settings worth naming in a title even where nothing differs: an option's name does not say that they were changed.
+_TITLE_SETTINGS = ("schedule.epochs", "data.train_size", "data.test_size", "data.validation")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over seeds, and the sample standard deviation (percentage points; None of a single seed)."""
+
+    mean: float
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One architecture under one strategy.
+
+    Attributes:
+        n: number of completed runs; they are what is summarised.
+        absent: the runs that are not completed, by state.
+        values: a summary for each measure that the runs have.
+        best: whether the mean of the best accuracy is the highest of the complete entries in its column.
+    """
+
+    n: int = 0
+    absent: dict[str, int] = field(default_factory=dict)
+    values: dict[str, Summary] = field(default_factory=dict)
+    best: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run that was asked for has completed."""
+        return self.n > 0 and not self.absent
+
+
+@dataclass(frozen=True)
+class Table:
+    """The runs of one setting.
+
+    Attributes:
+        title: data and schedule, and what tells this setting from others of the same names.
+        setting: the setting's hash, as in the frame.
+        measures: names of the measures that any run has, "best" first.
+        columns: architectures.
+        rows: by strategy, the entries of the columns in their order.
+    """
+
+    title: str
+    setting: str
+    measures: list[str]
+    columns: list[str]
+    rows: dict[str, list[Entry]]
+
+
+def tables(frame: pd.DataFrame) -> list[Table]:
+    """One table for each setting (schedule, data and engine as requested) among the runs of a frame, see `collect`."""
+    runs = distinct(frame)
+    titles = _titles(runs)
+    parts = {str(setting): part for setting, part in runs.groupby("setting", sort=False)}
+    return [_table(titles[setting], setting, parts[setting]) for setting in sorted(titles, key=lambda key: natural(titles[key]))]
+
+
+def distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without runs found more than once (one signature in several studies or directories), a completed one preferred."""
+    runs = frame.reset_index(drop=True)
+    order = (runs["status"] != "completed").sort_values(kind="stable").index
+    return runs.loc[order].drop_duplicates("signature").sort_index()
+
+
+def _table(title: str, setting: str, runs: pd.DataFrame) -> Table:
+    columns = _labels(runs, "model", _FIRST_MODELS)
+    rows = _labels(runs, "loss", _FIRST_LOSSES)
+    entries = _mark(_entries(runs))
+    measures = [name for name, column in MEASURES.items() if name != "selected" or runs[column].notna().any()]
+    grid = {label: [entries.get((row, column), Entry()) for column in columns] for row, label in rows.items()}
+    return Table(title, setting, measures, list(columns.values()), grid)
+
+
+def _entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
+    """The entries by loss and model key."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for loss, model, status in zip(runs["loss_key"], runs["model_key"], runs["status"], strict=True):
+        counts.setdefault((loss, model), Counter())[status] += 1
+    groups = runs[runs["status"] == "completed"].groupby(["loss_key", "model_key"])[list(MEASURES.values())]
+    means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
+    return {
+        key: Entry(
+            n=count["completed"],
+            absent={state: count[state] for state in _ABSENT if count[state]},
+            values=_summaries(means[key], deviations[key]) if count["completed"] else {},
+        )
+        for key, count in counts.items()
+    }
+
+
+def _summaries(means: dict[Any, float], deviations: dict[Any, float]) -> dict[str, Summary]:
+    found = {name: column for name, column in MEASURES.items() if not pd.isna(means[column])}
+    return {name: Summary(means[column], None if pd.isna(deviations[column]) else deviations[column]) for name, column in found.items()}
+
+
+def _mark(entries: dict[tuple[str, str], Entry]) -> dict[tuple[str, str], Entry]:
+    marked = dict(entries)
+    for model in {model for _, model in entries}:
+        # Rounded, so that equal accuracies in another order tie.
+        means = {key: round(entry.values["best"].mean, 6) for key, entry in entries.items() if key[1] == model and entry.complete}
+        if len(means) > 1:  # the best of one is no finding
+            marked |= {key: replace(entries[key], best=True) for key, mean in means.items() if mean == max(means.values())}
+    return marked
+
+
+def _labels(runs: pd.DataFrame, group: str, first: tuple[str, ...]) -> dict[str, str]:
+    """Unique labels of the strategies or architectures by key, in the table's order."""
+    names = {"loss": "variant", "model": "model_variant"}
+    prefixes = {"loss": ("loss.", "curriculum."), "model": ("model.",)}
+    ones = runs.drop_duplicates(f"{group}_key").set_index(f"{group}_key")
+    settings = [column for column in ones.columns if column.startswith(prefixes[group])]
+    labels = unique(_words(ones[names[group]]), _rows(ones[settings]))
+    options = _words(ones[group])
+
+    def order(key: str) -> tuple[int, Any]:
+        return first.index(options[key]) if options[key] in first else len(first), natural(labels[key])
+
+    return {key: labels[key] for key in sorted(labels, key=order)}
+
+
+def _titles(runs: pd.DataFrame) -> dict[str, str]:
+    ones = runs.drop_duplicates("setting").set_index("setting")
+    settings = [key for key in ones.columns if key not in COLUMNS and not key.startswith(("model.", "loss.", "curriculum."))]
+    return unique(_words(ones["data"] + ", " + ones["schedule"]), _rows(ones[settings]), _TITLE_SETTINGS)
+
+
+def _words(column: pd.Series) -> dict[str, str]:
+    return {str(key): str(value) for key, value in column.items()}
+
+
+def _rows(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    return {str(key): {str(name): value for name, value in row.items()} for key, row in frame.to_dict("index").items()}

@@ -1,0 +1,107 @@
+"""Tables as text: coloured in a terminal, plain elsewhere, and no wider than the page."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from analysis.render import TITLE, missing
+from analysis.table import Entry, Table
+
+# Width where nobody says how wide the page is, in a file or a pipe.
+_FILE_WIDTH = 100
+
+# Labels may be wrapped to this width to make room for numbers.
+_LABEL_WIDTH = 18
+
+# Characters between two columns.
+_GAP = 2
+
+
+def show(tables: Sequence[Table], notes: Sequence[str]) -> None:
+    """Print tables and notes on standard output; the best of a column has a star and, in a terminal, is bold."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(file=sys.stdout, width=None if known else _FILE_WIDTH, highlight=False)
+    for table in tables:
+        console.print(Text(TITLE.format(table.title), style="bold"), end="\n\n")
+        for grid in _grids(table, console.width):
+            console.print(grid)
+            console.print()
+    for note in notes:
+        # A path must stay whole, to be copied.
+        console.print(Text(note, style="dim"), soft_wrap="/" in note)
+    console.print()
+
+
+def _grids(table: Table, width: int) -> list[Grid]:
+    """The table on a page of this width: last beside best if all columns fit so; else below it, as many columns at a time as fit."""
+    labels = min(max(map(len, table.rows)), _LABEL_WIDTH)
+    count = len(table.columns)
+    beside, below = _Layout(table, True), _Layout(table, False)
+    if labels + count * (_GAP + beside.width) <= width:
+        return [beside.grid(0, count, width)]
+    size = max(1, (width - labels) // (_GAP + below.width))
+    return [below.grid(start, min(start + size, count), width) for start in range(0, count, size)]
+
+
+def fold(label: str, width: int) -> str:
+    """A label in lines of at most this width where it has places to break: before a bracket, after an equals sign or a comma."""
+    lines = [""]
+    for part in re.split(r"(?=\[)|(?<==)|(?<=,)", label):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part if lines[-1] else part.lstrip()
+    return "\n".join(lines)
+
+
+class _Layout:
+    """How the entries of a table are written: the other measures beside the best or below it."""
+
+    def __init__(self, table: Table, beside: bool) -> None:
+        self.table = table
+        self.beside = beside
+        self.others = table.measures[1:]
+        entries = [entry for row in table.rows.values() for entry in row]
+        self.with_sd = any("best" in entry.values and entry.values["best"].sd is not None for entry in entries)
+        self.best_width = max(len(self._best(entry)) for entry in entries)
+        lines = [line for entry in entries for line in self._entry(entry).plain.splitlines()]
+        self.width = max(map(len, [*lines, self._header("").plain, *table.columns]))
+
+    def grid(self, start: int, stop: int, page: int) -> Grid:
+        """The columns from `start` to before `stop`, on a page of this width."""
+        grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+        grid.add_column("strategy", overflow="fold")
+        for name in self.table.columns[start:stop]:
+            grid.add_column(self._header(name), no_wrap=True, min_width=self.width)
+        room = page - (stop - start) * (_GAP + self.width)
+        for label, entries in self.table.rows.items():
+            grid.add_row(Text(fold(label, room)), *map(self._entry, entries[start:stop]))
+        return grid
+
+    def _header(self, name: str) -> Text:
+        if not self.beside:
+            return Text(name)
+        return Text(f"{name}\n").append(" best".ljust(self.best_width) + "".join(f"  {other:>5}" for other in self.others), "dim")
+
+    def _entry(self, entry: Entry) -> Text:
+        if not entry.n:
+            return Text(f" {missing(entry)}", "red" if "failed" in entry.absent else "yellow" if entry.absent else "dim")
+        others = [f"{entry.values[name].mean:5.2f}" if name in entry.values else "" for name in self.others]
+        text = Text().append(self._best(entry).ljust(self.best_width if self.beside else 0), "bold green" if entry.best else "")
+        if self.beside:
+            text.append("".join(f"  {value:>{max(5, len(name))}}" for name, value in zip(self.others, others, strict=True)), "dim")
+        else:
+            text.append("".join(f"\n {name} {value}" for name, value in zip(self.others, others, strict=True)), "dim")
+        return text.append("".join(f"\n +{count} {state}" for state, count in entry.absent.items()), "red")
+
+    def _best(self, entry: Entry) -> str:
+        if not entry.n:
+            return ""
+        value = entry.values["best"]
+        sd = "" if not self.with_sd else " " * 7 if value.sd is None else f" ± {value.sd:4.2f}"
+        return f"{'*' if entry.best else ' '}{value.mean:5.2f}{sd} n={entry.n}"

@@ -1,0 +1,82 @@
+"""What the tests share: the command line in this process and in others, a network small enough to train in no time, the real data."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+# A ResNet-8 of four channels on a few images of the built-in data: an epoch takes a tenth of a second.
+TINY = ["model.depth=8", "model.width=4", "data=synthetic", "schedule=smoke", "data.train_size=100", "data.test_size=100"]
+EVERY_EPOCH = "checkpoint_seconds=0"
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+CommandLine = Callable[..., Ended]
+
+
+def real_data() -> Path | None:
+    """The folder of the real CIFAR-100, where it is at hand."""
+    candidates = [Path(os.environ.get("MTLSWEEP_DATA", "data")), ROOT.parent / "shared" / "data"]
+    return next((path for path in candidates if (path / "cifar-100-python" / "train").exists()), None)
+
+
+needs_real_data = pytest.mark.skipif(real_data() is None, reason="no CIFAR-100 in MTLSWEEP_DATA or ../shared/data")
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
+    """`python run.py ARGUMENTS` in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def command(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", [str(ROOT / "run.py"), *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, *capsys.readouterr())
+
+    yield command
+    signal.signal(signal.SIGTERM, handler)
+
+
+def start(arguments: Sequence[str], directory: Path, **environment: str) -> subprocess.Popen[str]:
+    """`python run.py ARGUMENTS` as a process of its own, one thread, in this directory."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *arguments],
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a process and take what it printed."""
+    out, err = process.communicate(timeout=300)
+    return Ended(process.returncode, out, err)
+
+
+def only_run(directory: Path) -> Path:
+    """The one run directory below a directory."""
+    (found,) = (path.parent for path in directory.glob("runs/*/*/*/*/*/run.json"))
+    return found

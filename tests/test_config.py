@@ -1,0 +1,127 @@
+"""The configuration as a user meets it: every option composes, every key is explained, every mistake is one line."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, CommandLine
+
+GROUPS = ("model", "loss", "curriculum", "schedule", "data", "engine")
+YAMLS = sorted((ROOT / "conf").glob("**/*.yaml"))
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=lambda path: str(path.relative_to(ROOT / "conf")))
+def test_every_key_has_a_comment(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    keys = [line for line in lines if re.match(r"\s*(- )?[\w/ ]+:( |$)", line)]
+    headings = {line for line, below in zip(lines, [*lines[1:], ""], strict=True) if below.startswith((" ", "- ")) and line.endswith(":")}
+    in_template = [line for line in keys if path.parent.name == "help" and line.startswith(" ")]
+    unexplained = [line for line in keys if "  # " not in line and line not in headings and line not in in_template]
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_option_composes_and_its_parts_are_built(cli: CommandLine, group: str) -> None:
+    engines = [option for option in options(group) if option != "gpu"]
+    ended = cli("-m", *(TINY if group not in ("model", "data", "schedule") else []), f"{group}={','.join(engines)}", "dry_run=true")
+    assert ended.status == 0, ended
+    assert f"dry run, nothing trained: {len(engines)} run" in ended.out
+
+
+def test_glob_takes_every_strategy_and_nothing_else(cli: CommandLine) -> None:
+    ended = cli("-m", "loss=glob(*)", "dry_run=true")
+    assert re.findall(r"resnet20 (\w+) cifar100", ended.out) == options("loss")
+
+
+@pytest.mark.parametrize(("experiment", "cells"), [("demo", 24), ("benchmark", 9 * len(options("loss"))), ("seeds", 3)])
+def test_experiments_are_sweeps_of_their_own(cli: CommandLine, experiment: str, cells: int) -> None:
+    ended = cli(f"experiment={experiment}", "dry_run=true")
+    assert f"nothing trained: {cells} run" in ended.out
+    assert f"runs/{experiment}/" in ended.out
+
+
+def test_experiments_can_be_narrowed_on_the_command_line(cli: CommandLine) -> None:
+    ended = cli("-m", "experiment=demo", "model=resnet20", "loss=haw", "loss.beta=1,3", "study=mine", "dry_run=true")
+    assert re.findall(r"resnet20 (\S+) synthetic smoke", ended.out) == ["haw[beta=1]", "haw[beta=3]"]
+    assert "runs/mine/" in ended.out
+
+
+def test_default_is_the_benchmarks_recipe(cli: CommandLine) -> None:
+    assert "resnet20 equal cifar100 cosine200 seed 42" in cli("dry_run=true").out
+
+
+def test_dry_run_leaves_nothing_behind(cli: CommandLine, tmp_path: Path) -> None:
+    cli("-m", *TINY, "seed=1,2", "dry_run=true")
+    cli("-m", *TINY, "seed=1,2", "schedule.epochs=-1")
+    assert list(tmp_path.rglob("*")) in ([], [tmp_path / "runs"])
+
+
+MISTAKES = [
+    (["loss=nope"], "loss=nope: no such option; choose from atwhc, dwa, equal,"),
+    (["modle=resnet20"], "modle: no such key; choose from checkpoint_seconds, curriculum,"),
+    (["loss=haw", "loss.betta=3"], "loss.betta: no such key; loss has beta"),
+    (["loss=haw", "+loss.betta=3"], "loss.betta: no such key; mtlsweep.losses.haw.HAW has beta"),
+    (["loss=haw", "loss.beta=much"], "loss.beta=much: Value 'much' of type 'str' could not be converted to Float"),
+    (["loss=haw", "loss.beta=-1", *TINY], "mtlsweep.losses.haw.HAW: beta must be at least 0"),
+    (["+nope=3"], "nope: no such key"),
+    (["schedule.epochs=many"], "schedule.epochs=many: Value 'many' of type 'str' could not be converted to Integer"),
+    (["schedule.epochs=-1"], "schedule.epochs=-1: must be at least 1"),
+    (["schedule.lr=nan"], "schedule.lr=nan: must be at least 0"),
+    (["schedule.batch_size=60000"], "schedule.batch_size=60000: larger than the 50000 training images"),
+    (["data.train_size=200", "data.validation=100"], "schedule.batch_size=128: larger than the 100 training images"),
+    (["data.train_size=60000"], "data.train_size=60000: cifar100 has 50000"),
+    (["data.name=mnist"], "data.name=mnist: must be one of cifar100, synthetic"),
+    (["save=all"], "save=all: Invalid value 'all', expected one of [none, best, last]"),
+    (["model.depth=21", *TINY[1:]], "mtlsweep.models.resnet: depth must be 6 n + 2"),
+    (["model._target_=nothing.here"], "model._target_=nothing.here: cannot be imported"),
+    (["engine.device=tpu", *TINY], "engine.device=tpu: not a device"),
+    (["engine.device=cuda:99", *TINY], "engine.device=cuda:99: torch finds"),
+    (["study=a/b"], "study=a/b: must be a plain folder name"),
+    (["loss=user/file"], "loss.path is not set: add loss.path=... to the command"),
+    (["loss=user/file", "loss.path=nothing.py"], "nothing.py: no such file"),
+    (["data.download=false", "data.root=nowhere"], "CIFAR-100 not found in"),
+    (["hydra/launcher=nope"], "hydra/launcher=nope: no such option; choose from"),
+]
+
+
+@pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_mistake_is_one_line_and_status_2_before_anything_trains(
+    cli: CommandLine, tmp_path: Path, arguments: list[str], message: str, sweep: bool
+) -> None:
+    ended = cli(*(["-m", "seed=1,2"] if sweep else []), *arguments)
+    assert ended.status == 2, ended
+    assert ended.err.startswith(f"error: {message}")
+    assert ended.err.count("\n") == 1
+    assert not list(tmp_path.glob("**/run.json"))
+
+
+def test_all_faults_of_a_sweep_are_said_at_once(cli: CommandLine) -> None:
+    ended = cli("-m", "loss=haw", "loss.beta=1,few,many")
+    assert ended.status == 2
+    few, many = ended.err.splitlines()
+    assert "loss.beta=few: Value 'few'" in few
+    assert "loss.beta=many: Value 'many'" in many
+
+
+def test_help_is_a_page_with_groups_and_examples(cli: CommandLine) -> None:
+    ended = cli("--help")
+    assert ended.status == 0
+    for group in GROUPS:
+        assert re.search(rf"^{group}: .*{options(group)[0]}", ended.out, re.M)
+    assert ended.out.count("python run.py") >= 3
+    assert "Powered by Hydra" not in ended.out
+
+
+def test_entry_point_is_light() -> None:
+    """Tab completion and submission import it: neither torch nor pandas."""
+    code = "import run, sys; print(sorted({'torch', 'pandas', 'mtlsweep.train'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=os.environ, check=True)
+    assert ended.stdout.strip() == "[]"

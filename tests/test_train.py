@@ -1,0 +1,233 @@
+"""Runs in this process: reproducible, resumable, honest about what they found."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import EVERY_EPOCH, TINY, CommandLine, needs_real_data, only_run, real_data
+from torch import nn
+
+from mtlsweep.progress import Display
+from mtlsweep.runs import METRICS, TIME_COLUMNS
+from mtlsweep.runs.schema import Result
+from mtlsweep.train import checkpoint
+from mtlsweep.train.log import final_line, train_line
+from mtlsweep.train.schedule import learning_rate
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows of a run, time aside."""
+    with open(run / "metrics.csv") as file:
+        return [{key: value for key, value in row.items() if key not in TIME_COLUMNS} for row in csv.DictReader(file)]
+
+
+def result(run: Path) -> dict[str, Any]:
+    return json.loads((run / "result.json").read_text())
+
+
+def train(cli: CommandLine, *arguments: str, study: str = "s") -> Path:
+    ended = cli(*TINY, f"study={study}", *arguments)
+    assert ended.status == 0, ended
+    (run,) = (path.parent for path in Path("runs", study).glob("**/run.json"))
+    return run
+
+
+def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the step after so many."""
+    original = Display.step
+    count = 0
+
+    def step(self: Display) -> None:
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        original(self)
+
+    monkeypatch.setattr(Display, "step", step)
+
+
+def test_files_of_a_completed_run_are_as_documented(cli: CommandLine) -> None:
+    run = train(cli)
+    assert {path.name for path in run.iterdir()} == {"run.json", "config.yaml", "attempts", "metrics.csv", "result.json", "run.log"}
+    found = result(run)
+    assert set(found) == set(Result.__dataclass_fields__)
+    rows = metrics(run)
+    assert set(rows[0]) == set(METRICS) - set(TIME_COLUMNS)
+    accuracies = [float(row["test_fine_acc"]) for row in rows]
+    assert found["best_fine_acc"] == max(accuracies)
+    assert found["best_epoch"] == accuracies.index(max(accuracies)) + 1
+    assert found["last_fine_acc"] == accuracies[-1]
+    assert found["status"] == "completed"
+    assert found["engine"]["precision"] == "fp32"
+
+
+def test_same_seed_gives_the_same_numbers_and_another_seed_others(cli: CommandLine) -> None:
+    first, again, other = (metrics(train(cli, f"seed={seed}", study=study)) for seed, study in ((1, "a"), (1, "b"), (2, "c")))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("loss", ["dwa", "pcgrad", "haw_reg"])
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_resumed_run_equals_the_undisturbed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, loss: str, steps: int) -> None:
+    """Four steps an epoch: stopped in the first, at the start of the second and within it."""
+    arguments = [f"loss={loss}", EVERY_EPOCH, "curriculum=cosine"]
+    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
+    with monkeypatch.context() as patch:
+        interrupt_after(steps, patch)
+        assert cli(*TINY, *arguments, "study=s").status == 130
+    run = train(cli, *arguments)
+    assert metrics(run) == undisturbed
+    assert ("resuming after epoch" in (run / "run.log").read_text()) == (steps >= 4)
+    assert result(run)["attempts"] == 2
+
+
+KEEPS_A_LIST = """
+import torch
+from torch import nn
+
+class MultiTaskLoss(nn.Module):
+    def __init__(self, num_tasks=2):
+        super().__init__()
+        self.history = []
+        self.unsaveable = lambda: None
+
+    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
+        self.history.append(coarse_loss.detach())
+        return fine_loss + torch.rand(()) * coarse_loss / torch.stack(self.history).mean()
+"""
+
+
+def test_users_strategy_with_plain_attributes_and_random_numbers_resumes(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_loss.py").write_text(KEEPS_A_LIST)
+    arguments = ["loss=user/file", "loss.path=my_loss.py", EVERY_EPOCH]
+    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        assert cli(*TINY, *arguments, "study=s").status == 130
+    run = train(cli, *arguments)
+    assert metrics(run) == undisturbed
+    assert "attribute unsaveable cannot be saved" in (run / "run.log").read_text()
+
+
+def test_damaged_checkpoint_costs_the_epochs_but_not_the_run(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    undisturbed = metrics(train(cli, study="undisturbed"))
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        cli(*TINY, EVERY_EPOCH, "study=s")
+    (path,) = Path("runs/s").glob("**/checkpoint.pt")
+    path.write_bytes(path.read_bytes()[:1000])
+    run = train(cli, EVERY_EPOCH)
+    assert metrics(run) == undisturbed
+    assert "is damaged" in (run / "run.log").read_text()
+
+
+def test_resumed_run_keeps_the_engine_it_began_with(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        cli(*TINY, EVERY_EPOCH, "study=s")
+    (path,) = Path("runs/s").glob("**/checkpoint.pt")
+    saved = torch.load(path, weights_only=False)
+    saved["progress"]["engine"]["channels_last"] = False
+    torch.save(saved, path)
+    assert result(train(cli, EVERY_EPOCH))["engine"]["channels_last"] is False
+
+
+def test_loss_that_is_no_number_ends_the_run_as_diverged(cli: CommandLine) -> None:
+    ended = cli(*TINY, "schedule.lr=1e30")
+    assert ended.status == 0
+    run = only_run(Path())
+    found = result(run)
+    assert found["status"] == "diverged"
+    assert found["reason"] == "a loss became NaN or infinite in epoch 1"
+    assert found["epochs"] == 1
+    assert "diverged" in ended.out
+    assert not math.isfinite(float(metrics(run)[-1]["train_loss"]))
+    again = cli(*TINY, "schedule.lr=1e30")
+    assert again.status == 0
+    assert "done already" in again.out
+
+
+def test_epoch_is_selected_on_the_validation_part(cli: CommandLine) -> None:
+    run = train(cli, "data.train_size=200", "data.validation=100", "schedule.epochs=4")
+    rows, found = metrics(run), result(run)
+    validated = [float(row["val_fine_acc"]) for row in rows]
+    selected = validated.index(max(validated))
+    assert (found["selected_epoch"], found["selected_val_acc"]) == (selected + 1, validated[selected])
+    assert found["selected_fine_acc"] == float(rows[selected]["test_fine_acc"])
+
+
+@pytest.mark.parametrize(("save", "kept"), [("none", []), ("last", ["last.pt"]), ("best", ["best.pt"])])
+def test_weights_are_kept_on_request(cli: CommandLine, save: str, kept: list[str]) -> None:
+    run = train(cli, f"save={save}", EVERY_EPOCH)
+    assert [path.name for path in run.glob("*.pt")] == kept
+    if kept:
+        saved = torch.load(run / kept[0])
+        assert saved["epoch"] == (result(run)["best_epoch"] if save == "best" else 3)
+        assert "fine_head.weight" in saved["model"]
+
+
+def test_strategys_parameters_are_trained(cli: CommandLine) -> None:
+    rows = metrics(train(cli, "loss=uncertainty"))
+    assert {row["fine_weight"] for row in rows} != {"1"}
+
+
+def test_conflict_is_recorded_where_gradients_are_known(cli: CommandLine) -> None:
+    known, unknown = metrics(train(cli, "loss=pcgrad", study="a")), metrics(train(cli, study="b"))
+    assert all(0 <= float(row["conflict_rate"]) <= 1 and -1 <= float(row["cosine"]) <= 1 for row in known)
+    assert {row["conflict_rate"] + row["cosine"] for row in unknown} == {""}
+
+
+def test_curriculum_scales_the_coarse_loss(cli: CommandLine) -> None:
+    rows = metrics(train(cli, "curriculum=polynomial"))
+    assert [float(row["coarse_weight"]) for row in rows] == pytest.approx([1, (2 / 3) ** 2, (1 / 3) ** 2], rel=1e-5)
+    assert float(rows[1]["train_loss"]) == pytest.approx(
+        float(rows[1]["fine_loss"]) + (2 / 3) ** 2 * float(rows[1]["coarse_loss"]), rel=1e-4
+    )
+
+
+def test_bf16_is_an_option_that_shows_in_the_result(cli: CommandLine) -> None:
+    run = train(cli, "engine.precision=bf16", "engine.channels_last=false")
+    assert result(run)["engine"]["precision"] == "bf16"
+    assert all(math.isfinite(float(row["train_loss"])) for row in metrics(run))
+
+
+@needs_real_data
+def test_real_images_train(cli: CommandLine) -> None:
+    arguments = ["model.depth=8", "model.width=4", "schedule=smoke", "data.train_size=300", f"data.root={real_data()}"]
+    ended = cli(*arguments)
+    assert ended.status == 0, ended
+    assert "Final metrics (resnet20-cifar100mt): test_acc_resnet20-cifar100mt=" in ended.out
+    losses = [float(row["fine_loss"]) for row in metrics(only_run(Path()))]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_learning_rate_is_the_benchmarks() -> None:
+    schedule = {"lr": 0.1, "epochs": 200}
+    assert learning_rate(schedule, 0) == 0.1
+    logged = {epoch: f"{learning_rate(schedule, epoch):.6f}" for epoch in (160, 170, 180, 190, 200)}
+    assert logged == {160: "0.009549", 170: "0.005450", 180: "0.002447", 190: "0.000616", 200: "0.000000"}
+    reference = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=200)
+    for epoch in range(200):
+        assert learning_rate(schedule, epoch) == pytest.approx(scheduler.get_last_lr()[0], abs=1e-12)
+        reference.step()
+        scheduler.step()
+
+
+def test_lines_are_the_benchmarks() -> None:
+    row = {"epoch": 160, "train_loss": -1.95091, "train_acc": 71.881, "test_fine_acc": 61.858}
+    expected = "TRAIN_METRICS: epoch=160 train_loss=-1.9509 train_acc=71.88 test_acc=61.86 lr=0.009549"
+    assert train_line(row, 0.0095491502) == expected
+    options = {"model": "resnet20", "data": "cifar100"}
+    expected = "Final metrics (resnet20-cifar100mt): test_acc_resnet20-cifar100mt=67.10"
+    assert final_line(options, {"status": "completed", "best_fine_acc": 67.1}) == expected
+
+
+def test_attributes_that_every_module_has_are_not_a_strategys_own() -> None:
+    assert checkpoint.unsaved(nn.Linear(2, 2)) == []
