@@ -1,0 +1,84 @@
+"""The README's commands and examples do what they say."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+pytestmark = pytest.mark.processes
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+
+
+def commands(language: str) -> list[list[str]]:
+    """The command lines in the code blocks of a language, without their comments."""
+    return [shlex.split(line, comments=True) for block in blocks(language) for line in block.splitlines()]
+
+
+def python_files() -> dict[str, str]:
+    """The examples that begin with the name of their file."""
+    return {match[1]: block for block in blocks("python") + blocks("yaml") if (match := re.match(r"# (\S+)\n", block))}
+
+
+def run(command: list[str], directory: Path) -> str:
+    program, *arguments = command
+    assert program == "python"
+    if arguments[0] == "run.py" and not (directory / "run.py").exists():
+        arguments[0] = str(ROOT / "run.py")
+    ended = subprocess.run([sys.executable, *arguments], cwd=directory, capture_output=True, text=True, env=os.environ)
+    assert ended.returncode == 0, (command, ended)
+    return ended.stdout
+
+
+def test_everyday_commands_run(tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(python_files()["my_loss.py"])
+    found = commands("bash")
+    assert len(found) >= 6
+    for command in found:
+        assert run(command, tmp_path)
+    assert len(list(tmp_path.glob("runs/first/*/*/*/*/result.json"))) == 6
+
+
+def test_long_commands_compose(tmp_path: Path) -> None:
+    found = commands("bash gpu")
+    assert ["python", "run.py"] in found
+    for command in found:
+        assert "dry run, nothing trained" in run([*command, "dry_run=true"], tmp_path)
+
+
+def test_two_files_make_a_strategy(tmp_path: Path) -> None:
+    for name in ("conf", "mtlsweep", "analysis", "hydra_plugins"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "run.py", tmp_path)
+    for name in ("mtlsweep/losses/fixed.py", "conf/loss/fixed.yaml"):
+        (tmp_path / name).write_text(python_files()[name])
+    assert "resnet20 fixed " in run(["python", "run.py", "-m", "loss=glob(*)", "dry_run=true"], tmp_path)
+    small = ["schedule=smoke", "data=synthetic", "data.train_size=100", "data.test_size=100", "model.depth=8"]
+    assert "Final metrics" in run(["python", "run.py", "loss=fixed", "loss.weight=0.3", *small], tmp_path)
+
+
+def test_targets_named_are_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"make ([a-z]+)", README)) <= targets
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_strategies_and_curricula_listed_are_all_there_are() -> None:
+    section = README.partition("## Strategies")[2].partition("## The table")[0]
+    for group in ("loss", "curriculum"):
+        for path in (ROOT / "conf" / group).glob("*.yaml"):
+            assert f"`{path.stem}`" in section or f"={path.stem}`" in section or path.stem == "none", path
