@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.errors import UserError
+from mtlsweep.forecast import Forecast
 from mtlsweep.progress import Display, console, duration
 from mtlsweep.runs import Cell, RunDirectory, State, Status, SweepRecord, Taken
 
@@ -112,16 +113,17 @@ def _execute_all(tasks: Sequence[Task], due: Sequence[Task]) -> None:
         console.print(f"{len(tasks)} cells, {len(due)} to run")
     elif not due:
         _print_finished(tasks[0])
-    costs = _Costs(tasks)
+    forecast = Forecast([task.cell.settings for task in due])
     with Display() as display:
         for number, task in enumerate(due, start=1):
             display.title = task.cell.label
             if sweeping:
-                display.title = f"cell {number} of {len(due)}{costs.time_left(due[number - 1 :])}"
-                display.line(f"[{number}/{len(due)}] {task.cell.label}{costs.time_left(due[number - 1 :])}")
+                left = forecast.time_left()
+                display.title = f"cell {number} of {len(due)}{left}"
+                display.line(f"[{number}/{len(due)}] {task.cell.label}{left}")
             began = time.monotonic()
             _execute(task, display)
-            costs.add(task, time.monotonic() - began)
+            forecast.finished(time.monotonic() - began)
 
 
 def _execute(task: Task, display: Display) -> None:
@@ -137,30 +139,6 @@ def _execute(task: Task, display: Display) -> None:
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
         task.status, task.error = Status(State.failed, error=message), error
         display.line(f"failed: {message} (traceback in {task.directory / 'run.log'})")
-
-
-class _Costs:
-    """Seconds a cell takes, by its model: of this sweep's cells, before them of those that were done already."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self._seen: dict[str, list[float]] = {}
-        for task in tasks:
-            if task.result and not task.due:
-                self._seen.setdefault(task.cell.options["model"], []).append(task.result["seconds"])
-
-    def add(self, task: Task, seconds: float) -> None:
-        """Another cell has been run."""
-        self._seen.setdefault(task.cell.options["model"], []).append(seconds)
-
-    def time_left(self, tasks: Sequence[Task]) -> str:
-        """For people; a model not seen yet counts as the mean of the others."""
-        if not self._seen:
-            return ""
-        means = {model: sum(seconds) / len(seconds) for model, seconds in self._seen.items()}
-        unknown = sum(means.values()) / len(means)
-        left = sum(means.get(task.cell.options["model"], unknown) for task in tasks)
-        rough = "" if all(task.cell.options["model"] in means for task in tasks) else " or more"
-        return f" (about {duration(left)}{rough} left)"
 
 
 def _print_finished(task: Task) -> None:

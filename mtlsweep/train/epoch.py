@@ -64,6 +64,8 @@ class Trainer:
         order = torch.from_numpy(stream(self.seed, "order", moment.epoch).permutation(count)).to(device)
         codes = Augmentation.draw(count, stream(self.seed, "augment", moment.epoch)).to(device)
         totals = torch.zeros(len(Outcome._fields), dtype=torch.float64, device=device)
+        # Made before the first step: a copy from the host in between would wait for the device.
+        shares = {size: self._shares(size, count) for size in {min(self.batch_size, count), count % self.batch_size}}
         self.model.train()
         self.strategy.train()
         for start in range(0, count, self.batch_size):
@@ -72,7 +74,7 @@ class Trainer:
             self.optimizer.zero_grad()
             outcome = step(self._forward, self.model, self.strategy, batch, moment)
             self.optimizer.step()
-            totals += torch.stack(outcome) * self._shares(len(indices), count)
+            totals += torch.stack(outcome) * shares[len(indices)]
             on_step()
         return totals
 
