@@ -1,0 +1,15 @@
+"""Uncertainty weighting in its form for classification (Kendall, Gal & Cipolla, CVPR 2018, arXiv:1705.07115, equation 10)."""
+
+import torch
+
+from mtlsweep.losses.uncertainty import Uncertainty
+
+
+class UncertaintyClassification(Uncertainty):
+    """`e^{-s_f} L_f + s_f / 2 + e^{-s_c} L_c + s_c / 2` with learned log-variances s, from 0.
+
+    At the minimum over s each weight is 1 / (2 L): half of `uncertainty`'s. The benchmark's `uncertainty` has s in place of s / 2.
+    """
+
+    def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        return super().forward(fine_loss, coarse_loss, epoch, total_epochs) - self.log_variances.sum() / 2
