@@ -19,6 +19,15 @@ from mtlsweep.errors import UserError
 from mtlsweep.explain import explain
 from mtlsweep.sweep import CellFailed
 
+# What is raised before anything trains, and is the user's to put right.
+REFUSALS = (HydraException, OmegaConfBaseException, UserError, OSError)
+
+
+def refuse(error: BaseException) -> int:
+    """Say what is wrong with the command; the exit status."""
+    print(f"error: {explain(error)}", file=sys.stderr)
+    return 2
+
 
 def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
     """Run Hydra's main function, then `at_end` unless the command was wrong or interrupted, and exit."""
@@ -29,10 +38,12 @@ def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
         main()
         status = 0
     except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else 0
-    except (HydraException, OmegaConfBaseException, UserError) as error:
-        print(f"error: {explain(error)}", file=sys.stderr)
-        status = 2
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:  # the reader of the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except REFUSALS as error:
+        status = refuse(error)
     except KeyboardInterrupt:
         status = 130
     except CellFailed:

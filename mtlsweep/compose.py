@@ -8,11 +8,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mtlsweep.errors import UserError
+from mtlsweep.progress import console
 from mtlsweep.runs import Cell
 from mtlsweep.runs.cell import GROUPS
 from mtlsweep.settings import CALLS, Settings, check
 
 CONFIG_NAME = "config"
+
+# Composing takes about a tenth of a second a cell; larger sweeps than this say what they are doing.
+SILENT = 50
 
 
 class Composer:
@@ -74,6 +78,8 @@ def compose_sweep(loader: ConfigLoader, sweep_config: DictConfig, job_overrides:
     Raises:
         UserError: some of them are at fault; every distinct fault is one line of the message.
     """
+    if len(job_overrides) > SILENT:
+        console.print(f"composing {len(job_overrides)} cells")
     composer = Composer(loader)
     cells: list[Cell] = []
     faults: dict[str, None] = {}

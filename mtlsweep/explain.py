@@ -14,6 +14,8 @@ _OVERRIDE = re.compile(r"Could not override '([^']+)'|Error merging override (\S
 
 def explain(error: BaseException) -> str:
     """What is wrong and what would be right. (A `UserError` says it already, one line for each fault.)"""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
     text = str(error).strip()
     option = _OPTION.search(text)
     if option:

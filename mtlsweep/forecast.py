@@ -21,25 +21,24 @@ class Forecast:
     """
 
     def __init__(self, runs: Sequence[dict[str, Any]]) -> None:
-        self._kinds = [_kind(run) for run in runs]
-        self._seconds: list[float] = []
+        self._left = [_kind(run) for run in runs]
+        self._seen: list[tuple[_Kind, float]] = []
 
-    def finished(self, seconds: float) -> None:
-        """The next cell has ended and took so long."""
-        self._seconds.append(seconds)
+    def ended(self, seconds: float | None) -> None:
+        """The next cell has ended and took so long; None: it says nothing about the others (it failed, or is another process's)."""
+        kind = self._left.pop(0)
+        if seconds is not None:
+            self._seen.append((kind, seconds))
 
     def time_left(self) -> str:
-        """For people; nothing before the first cell has ended."""
-        if not self._seconds:
-            return ""
-        return f" (about {duration(sum(map(self._expected, self._kinds[len(self._seconds) :])))} left)"
+        """For people; nothing before a cell has ended."""
+        return f" (about {duration(sum(map(self._expected, self._left)))} left)" if self._seen else ""
 
     def _expected(self, kind: "_Kind") -> float:
-        ended = list(zip(self._kinds, self._seconds, strict=False))
-        same = [seconds for other, seconds in ended if other == kind]
+        same = [seconds for other, seconds in self._seen if other == kind]
         if same:
             return sum(same) / len(same)
-        return _work(kind) * sum(self._seconds) / sum(_work(other) for other, _ in ended)
+        return _work(kind) * sum(seconds for _, seconds in self._seen) / sum(_work(other) for other, _ in self._seen)
 
 
 # A model's settings as JSON, and the number of images it is trained on over all epochs.

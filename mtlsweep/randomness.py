@@ -5,6 +5,7 @@ not by what was drawn before it. So a seed gives the same order, crops, flips an
 needs no saved generator.
 """
 
+import random
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +20,17 @@ def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key))
 
 
-def seed_torch(seed: int, purpose: str, epoch: int = 0) -> None:
-    """Seed torch's global generators from this key's stream, for code that draws from them: initial weights, a user's strategy."""
-    torch.manual_seed(int(stream(seed, purpose, epoch).integers(2**63)))
+def seed_globals(seed: int, purpose: str, epoch: int = 0) -> None:
+    """Seed the global generators of torch, NumPy and Python from this key's stream, for code that draws from them: a user's strategy."""
+    number = int(stream(seed, purpose, epoch).integers(2**63))
+    torch.manual_seed(number)
+    np.random.seed(number % 2**32)
+    random.seed(number)
 
 
 @contextmanager
 def seeded_torch(seed: int, purpose: str) -> Iterator[None]:
-    """Like `seed_torch` for the length of a block; the caller's generator is put back behind it."""
+    """Like `seed_globals` for the length of a block; torch's generator is put back behind it."""
     with torch.random.fork_rng(devices=[]):
-        seed_torch(seed, purpose)
+        seed_globals(seed, purpose)
         yield

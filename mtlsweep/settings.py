@@ -4,6 +4,7 @@ Checking happens before anything trains, for every cell of a sweep: types, unkno
 """
 
 import inspect
+import math
 from dataclasses import field, fields, make_dataclass
 from typing import Any, get_type_hints
 
@@ -12,7 +13,7 @@ from omegaconf import MISSING as OMEGACONF_MISSING
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mtlsweep.config import RunConfig
+from mtlsweep.config import DataConfig, EngineConfig, RunConfig, ScheduleConfig
 from mtlsweep.errors import UserError
 
 Settings = dict[str, Any]
@@ -30,9 +31,9 @@ def check(config: DictConfig) -> Settings:
     Raises:
         UserError: a value is missing, of a wrong type, unknown or out of range; one line, naming the key.
     """
-    unknown = sorted(set(map(str, config)) - {field.name for field in fields(RunConfig)})
-    if unknown:
-        raise UserError(f"{unknown[0]}: no such key")
+    _check_keys(config, RunConfig)
+    for group, schema in (("schedule", ScheduleConfig), ("data", DataConfig), ("engine", EngineConfig)):
+        _check_keys(config[group], schema, f"{group}.")
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise UserError(f"{missing[0]} is not set: add {missing[0]}=... to the command")
@@ -44,8 +45,24 @@ def check(config: DictConfig) -> Settings:
     settings = {str(key): value for key, value in plain.items()}
     for group in CALLS:
         settings[group] = check_call(settings[group], group)
+    _check_finite(settings)
     _check_ranges(settings)
     return settings
+
+
+def _check_keys(node: DictConfig, schema: type, prefix: str = "") -> None:
+    known = {field.name for field in fields(schema)}
+    unknown = sorted(set(map(str, node)) - known)  # added with a +, which no schema stops
+    if unknown:
+        raise UserError(f"{prefix}{unknown[0]}: no such key; choose from {', '.join(sorted(known))}")
+
+
+def _check_finite(node: Settings, prefix: str = "") -> None:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            _check_finite(value, f"{prefix}{key}.")
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{prefix}{key}={value}: must be a finite number")
 
 
 def check_call(node: Any, where: str) -> Settings:
@@ -66,7 +83,10 @@ def check_call(node: Any, where: str) -> Settings:
         callee = hydra.utils.get_object(target)
     except Exception as error:  # whatever a module raises while it is imported
         raise UserError(f"{where}._target_={target}: cannot be imported ({first_line(error)})") from error
-    schema = OmegaConf.structured(_signature_dataclass(callee))
+    try:
+        schema = OmegaConf.structured(_signature_dataclass(callee))
+    except (TypeError, ValueError, NameError) as error:  # built-in functions have no signature
+        raise UserError(f"{where}._target_={target}: cannot be called with named arguments ({first_line(error)})") from error
     unknown = sorted(set(arguments) - set(schema))
     if unknown:
         raise UserError(f"{where}.{unknown[0]}: no such key; {target} has {', '.join(sorted(schema)) or 'none'}")
@@ -141,8 +161,7 @@ def _check_ranges(settings: Settings) -> None:
 
 
 def _at_least(group: Settings, key: str, bound: float, prefix: str = "") -> None:
-    # "not >=" rather than "<", so that NaN is refused.
-    if not group[key] >= bound:
+    if group[key] < bound:
         raise UserError(f"{prefix}{key}={group[key]}: must be at least {bound}")
 
 

@@ -22,7 +22,7 @@ ACTIONS = {
 }
 # The states that a value of `rerun` does again from the first epoch.
 REDONE = {"none": (), "failed": (State.failed,), "diverged": (State.diverged,)}
-REDONE["all"] = tuple(state for state in State if state is not State.running)
+REDONE["all"] = (State.failed, State.diverged, State.completed)
 
 
 @dataclass
@@ -34,20 +34,25 @@ class Task:
     action: str
     status: Status
     result: dict[str, Any] | None = None
-    error: Exception | None = None
 
     @classmethod
     def of(cls, cell: Cell) -> "Task":
         """Look at what has become of a cell's run."""
         directory = RunDirectory(cell.directory)
         status = directory.status()
-        redo = status.state in REDONE[cell.settings["rerun"]] and status.attempt > 0
-        return cls(cell, directory, "redo" if redo else ACTIONS[status.state], status, directory.result())
+        if status.state in REDONE[cell.settings["rerun"]]:
+            return cls(cell, directory, "redo", status)
+        return cls(cell, directory, ACTIONS[status.state], status, directory.result())
 
     @property
     def due(self) -> bool:
         """Whether there is something to execute."""
         return self.action not in ("done", "taken")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error."""
+        return self.status.state is State.failed
 
     @property
     def objective(self) -> float | None:
@@ -77,75 +82,88 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
         UserError: a part cannot be built or a directory cannot be used; nothing has been trained then.
         KeyboardInterrupt: the user ended it; the run at hand continues from its checkpoint when it is asked for again.
     """
-    tasks = [Task.of(cell) for cell in cells]
+    if not cells:
+        raise UserError("the sweep has no cells: a glob(...) in it matches nothing")
+    if len({cell.study_dir for cell in cells}) > 1:
+        raise UserError("study and runs_dir are a sweep's own: they cannot be swept over")
+    found = {cell.directory: Task.of(cell) for cell in cells}  # settings that cannot change numbers may be swept over: one run all the same
+    tasks = list(found.values())
+    due = [task for task in tasks if task.due]
+    _check(tasks, due)
     if cells[0].settings["dry_run"]:
         _print_plan(tasks)
         return tasks
-    due = [task for task in tasks if task.due]
-    _check(due)
     if record_in:
         SweepRecord.write(record_in, cells)
         launched.extend(tasks)
-    for task in due:
-        task.directory.prepare(task.cell)
+    settings = [task.directory.prepare(task.cell) for task in due]
     began = time.monotonic()
     try:
-        _execute_all(tasks, due)
+        _execute_all(tasks, due, settings)
     except KeyboardInterrupt:
-        done = sum(task.status.state.final for task in tasks)
-        console.print(f"interrupted, {done} of {len(tasks)} done: the same command continues")
+        done = sum(task.result is not None for task in tasks)
+        anew = any(task.action == "redo" for task in tasks)
+        console.print(f"interrupted, {done} of {len(tasks)} done: the same command{' without rerun' if anew else ''} continues")
         raise
-    if len(tasks) > 1:
+    if record_in:
         _print_summary(tasks, time.monotonic() - began)
-    return tasks
+    return [found[cell.directory] for cell in cells]
 
 
-def _check(due: Sequence[Task]) -> None:
-    if due:
-        from mtlsweep.train import check_parts  # torch is loaded only where something trains
+def _check(tasks: Sequence[Task], due: Sequence[Task]) -> None:
+    from mtlsweep.train import check_calls, check_machine  # loads torch
 
-        check_parts([task.cell.settings for task in due])
+    check_calls([task.cell.settings for task in tasks])
+    if not tasks[0].cell.settings["dry_run"]:
+        check_machine([task.cell.settings for task in due])
 
 
-def _execute_all(tasks: Sequence[Task], due: Sequence[Task]) -> None:
-    sweeping = len(tasks) > 1
+def _execute_all(tasks: Sequence[Task], due: Sequence[Task], settings: Sequence[dict[str, Any]]) -> None:
+    sweeping = bool(launched)
     if sweeping:
         console.print(f"{len(tasks)} cells, {len(due)} to run")
     elif not due:
         _print_finished(tasks[0])
-    forecast = Forecast([task.cell.settings for task in due])
+    forecast = Forecast(settings)
     with Display() as display:
-        for number, task in enumerate(due, start=1):
+        for number, (task, frozen) in enumerate(zip(due, settings, strict=True), start=1):
             display.title = task.cell.label
             if sweeping:
                 left = forecast.time_left()
                 display.title = f"cell {number} of {len(due)}{left}"
                 display.line(f"[{number}/{len(due)}] {task.cell.label}{left}")
             began = time.monotonic()
-            _execute(task, display)
-            forecast.finished(time.monotonic() - began)
+            _execute(task, frozen, display)
+            forecast.ended(time.monotonic() - began if task.result else None)
 
 
-def _execute(task: Task, display: Display) -> None:
+def _execute(task: Task, settings: dict[str, Any], display: Display) -> None:
     from mtlsweep.train import execute
 
     try:
-        task.result = execute(task.directory, display, anew=task.action == "redo")
+        task.result = execute(task.directory, settings, display, anew=task.action == "redo")
         task.status = Status(State(task.result["status"]))
     except Taken as error:
         task.action, task.status = "taken", Status(State.running, error=str(error))
         display.line(f"{task.cell.label}: {error}")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        # Of the exception only its text is kept: its traceback holds the network, the data and all activations.
         message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
-        task.status, task.error = Status(State.failed, error=message), error
+        task.status = Status(State.failed, error=message)
         display.line(f"failed: {message} (traceback in {task.directory / 'run.log'})")
 
 
 def _print_finished(task: Task) -> None:
     from mtlsweep.train.log import final_line
 
-    done = f"done already, in {task.directory.path}; rerun=all does it again"
-    console.print(f"{final_line(task.cell.options, task.result)}\n{done}" if task.result else f"{task.cell.label}: {_taken_by(task)}")
+    if not task.result:
+        console.print(f"{task.cell.label}: {_taken_by(task)}")
+        return
+    console.print(final_line(task.cell.options, task.result))
+    console.print(f"done already, in {task.directory.path}; rerun=all does it again")
+    weights = task.cell.settings["save"]
+    if weights != "none" and not (task.directory / f"{weights}.pt").exists():
+        console.print(f"its weights were not kept (save={weights} was not asked for then); rerun=all makes them")
 
 
 def _print_plan(tasks: Sequence[Task]) -> None:

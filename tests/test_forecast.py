@@ -19,8 +19,8 @@ def test_nothing_is_promised_before_a_cell_has_ended() -> None:
 
 def test_cells_of_a_kind_count_as_the_mean_of_those_that_ended() -> None:
     forecast = Forecast([run(8)] * 5)
-    forecast.finished(10)
-    forecast.finished(20)
+    forecast.ended(10)
+    forecast.ended(20)
     assert forecast.time_left() == " (about 45 s left)"
 
 
@@ -28,7 +28,7 @@ def test_longer_cells_and_larger_models_count_for_more(monkeypatch: pytest.Monke
     monkeypatch.setattr(forecast_module, "_forward_seconds", lambda model: json.loads(model)["depth"] / 1000)
     longer, larger = Forecast([run(8), run(8, epochs=12)]), Forecast([run(8), run(56)])
     for forecast in (longer, larger):
-        forecast.finished(10)
+        forecast.ended(10)
     assert longer.time_left() == " (about 40 s left)"
     assert larger.time_left() == " (about 1 min 10 s left)"
 

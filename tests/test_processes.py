@@ -148,13 +148,36 @@ def test_run_that_another_process_executes_is_left_to_it(tmp_path: Path) -> None
     first = start([*TINY, "schedule.epochs=400"], tmp_path)
     wait_for(lambda: epochs(tmp_path) >= 1, first)
     second = finish(start([*TINY, "schedule.epochs=400"], tmp_path))
-    assert second.status == 1
+    assert second.status == 0
     assert f"is being run by process {first.pid}" in second.out
     sweep = finish(start(["-m", *TINY, "schedule.epochs=400,1"], tmp_path))
     assert sweep.status == 0
     assert "1 taken, 1 completed" in sweep.out
     first.kill()
     first.communicate()
+
+
+def test_interrupted_rerun_goes_on_without_rerun(tmp_path: Path) -> None:
+    arguments = ["-m", *LONG, "seed=1,2"]
+    run(*arguments, directory=tmp_path)
+    process = start([*arguments, "rerun=all"], tmp_path)
+    wait_for(lambda: 3 <= epochs(tmp_path) < 40, process)
+    process.send_signal(signal.SIGINT)
+    assert "interrupted, 0 of 2 done: the same command without rerun continues" in finish(process).out
+    again = run(*arguments, directory=tmp_path)
+    assert "2 cells, 1 to run" in again
+    assert "resuming after epoch" in again
+
+
+EXITS = RAISES.replace("raise RuntimeError", "raise SystemExit")
+
+
+def test_strategy_that_exits_fails_its_cell_only(tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(EXITS)
+    ended = finish(start(["-m", *TINY, "loss=user/file", "loss.path=my_loss.py", "seed=1,2"], tmp_path))
+    assert ended.status == 1
+    assert "2 failed" in ended.out
+    assert "failed: SystemExit: out of ideas" in ended.out
 
 
 def test_data_are_looked_for_before_the_sweep_begins(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtlsweep.randomness import seed_torch, seeded_torch, stream
+from mtlsweep.randomness import seed_globals, seeded_torch, stream
 
 KEY = (42, "order", 3)
 OTHER_KEYS = [(43, "order", 3), (42, "augment", 3), (42, "order", 4), (3, "order", 42)]
@@ -41,13 +41,13 @@ def test_torch_is_seeded_from_the_stream() -> None:
         assert torch.initial_seed() == stream(0, "init").integers(2**63) == 8219200760330385325
 
 
-def test_seed_torch_fixes_what_torch_draws() -> None:
+def test_seed_globals_fixes_what_torch_draws() -> None:
     with torch.random.fork_rng(devices=[]):
-        seed_torch(0, "strategy", 5)
+        seed_globals(0, "strategy", 5)
         first = torch.rand(10)
-        seed_torch(0, "strategy", 5)
+        seed_globals(0, "strategy", 5)
         assert torch.equal(torch.rand(10), first)
-        seed_torch(0, "strategy", 6)
+        seed_globals(0, "strategy", 6)
         assert not torch.equal(torch.rand(10), first)
 
 

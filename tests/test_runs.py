@@ -126,11 +126,15 @@ def test_users_file_enters_by_its_content_and_a_copy_is_kept(tmp_path: Path) -> 
     cells = [cell(tmp_path, loss={"_target_": "mtlsweep.losses.user.load", "path": str(tmp_path / f / "my_loss.py")}) for f in "abc"]
     assert cells[0].signature == cells[1].signature != cells[2].signature
     directory = RunDirectory(cells[0].directory)
-    directory.prepare(cells[0])
-    (tmp_path / "a" / "my_loss.py").write_text("x = 3")
-    copy = Path(directory.settings()["loss"]["path"])
+    copy = Path(directory.prepare(cells[0])["loss"]["path"])
     assert copy.parent == directory.path.absolute()
     assert copy.read_text() == "x = 1"
+    copy.write_text("x = 4")
+    directory.prepare(cells[0])
+    assert copy.read_text() == "x = 1"
+    (tmp_path / "a" / "my_loss.py").write_text("x = 3")
+    with pytest.raises(UserError, match="has been changed"):
+        directory.prepare(cells[0])
 
 
 def test_missing_file_of_the_users_is_said(tmp_path: Path) -> None:
@@ -195,6 +199,34 @@ def test_damaged_result_is_no_result(tmp_path: Path) -> None:
     abandon(directory, dead_owner())
     (directory / "result.json").write_text('{"status": "comp')
     assert directory.status().state is State.interrupted
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", "[]"),
+        ("result.json", '{"schema": 1}'),
+        ("status.json", "{}"),
+        ("status.json", '{"attempt": 1}'),
+        ("attempts/1.json", "{}"),
+        ("attempts/1.json", '{"owner": []}'),
+        ("attempts/1.json", '{"owner": "x"}'),
+        ("attempts/1 (copy).json", "{}"),
+    ],
+)
+def test_incomplete_files_are_no_files(tmp_path: Path, name: str, content: str) -> None:
+    directory = prepared(tmp_path)
+    abandon(directory, dead_owner())
+    (directory / name).write_text(content)
+    assert directory.status().state is State.interrupted
+
+
+def test_damaged_identity_is_written_again(tmp_path: Path) -> None:
+    directory = prepared(tmp_path)
+    whole = directory.describe()
+    (directory / "run.json").write_text('{"schema": 1, "sig')
+    directory.prepare(cell(tmp_path))
+    assert directory.describe() == whole
 
 
 @pytest.mark.parametrize("name", ["run.json", "result.json"])

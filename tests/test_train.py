@@ -87,24 +87,44 @@ def test_resumed_run_equals_the_undisturbed(cli: CommandLine, monkeypatch: pytes
     assert result(run)["attempts"] == 2
 
 
-KEEPS_A_LIST = """
+KEEPS_STATE_EVERYWHERE = """
+from __future__ import annotations
+import random
+from dataclasses import dataclass
+import numpy as np
 import torch
 from torch import nn
+
+@dataclass
+class Memory:
+    losses: list
 
 class MultiTaskLoss(nn.Module):
     def __init__(self, num_tasks=2):
         super().__init__()
-        self.history = []
-        self.unsaveable = lambda: None
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.all = [self.weight]
+        self.register_buffer("mean", None)
+        self.register_buffer("passing", torch.zeros(()), persistent=False)
+        self.memory = Memory([])
 
     def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
-        self.history.append(coarse_loss.detach())
-        return fine_loss + torch.rand(()) * coarse_loss / torch.stack(self.history).mean()
+        self.memory.losses.append(coarse_loss.detach())
+        if self.mean is None:
+            self.mean = fine_loss.detach()
+            self.register_buffer("late", torch.ones(()))
+        self.mean = 0.9 * self.mean + 0.1 * fine_loss.detach()
+        self.late += 0.1
+        self.passing += 0.1
+        noise = torch.rand(()) + random.random() + np.random.rand()
+        scale = torch.stack(self.memory.losses).mean() * self.mean * self.late + self.passing
+        return fine_loss + torch.sigmoid(self.all[0]) * (1 + noise) * coarse_loss / scale
 """
 
 
-def test_users_strategy_with_plain_attributes_and_random_numbers_resumes(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("my_loss.py").write_text(KEEPS_A_LIST)
+def test_users_strategy_may_keep_its_state_anywhere(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In plain attributes, late buffers, a list that holds a parameter, objects of its own; and draw from any global generator."""
+    Path("my_loss.py").write_text(KEEPS_STATE_EVERYWHERE)
     arguments = ["loss=user/file", "loss.path=my_loss.py", EVERY_EPOCH]
     undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
     with monkeypatch.context() as patch:
@@ -112,7 +132,36 @@ def test_users_strategy_with_plain_attributes_and_random_numbers_resumes(cli: Co
         assert cli(*TINY, *arguments, "study=s").status == 130
     run = train(cli, *arguments)
     assert metrics(run) == undisturbed
-    assert "attribute unsaveable cannot be saved" in (run / "run.log").read_text()
+    assert "resuming after epoch 1 of 3" in (run / "run.log").read_text()
+
+
+def test_strategy_that_cannot_be_saved_begins_again(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_loss.py").write_text(KEEPS_STATE_EVERYWHERE.replace("self.all = [self.weight]", "self.all, self.f = [self.weight], lambda: 0"))
+    arguments = ["loss=user/file", "loss.path=my_loss.py", EVERY_EPOCH]
+    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        assert cli(*TINY, *arguments, "study=s").status == 130
+    run = train(cli, *arguments)
+    assert metrics(run) == undisturbed
+    assert "attribute f cannot be saved" in (run / "run.log").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_checkpoint_of_something_else_is_damaged(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        cli(*TINY, EVERY_EPOCH, "study=s")
+    (path,) = Path("runs/s").glob("**/checkpoint.pt")
+    torch.save({"model": {}}, path) if not content else path.write_bytes(content)
+    assert result(train(cli, EVERY_EPOCH))["status"] == "completed"
+
+
+def test_number_of_threads_is_the_runs_own(cli: CommandLine) -> None:
+    before = torch.get_num_threads()
+    assert result(train(cli, "engine.threads=2", study="a"))["engine"]["threads"] == 2
+    assert result(train(cli, study="b"))["engine"]["threads"] == before
+    torch.set_num_threads(before)
 
 
 def test_damaged_checkpoint_costs_the_epochs_but_not_the_run(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +182,10 @@ def test_resumed_run_keeps_the_engine_it_began_with(cli: CommandLine, monkeypatc
         cli(*TINY, EVERY_EPOCH, "study=s")
     (path,) = Path("runs/s").glob("**/checkpoint.pt")
     saved = torch.load(path, weights_only=False)
-    saved["progress"]["engine"]["channels_last"] = False
+    saved["progress"]["engine"] |= {"channels_last": False, "threads": 2}
     torch.save(saved, path)
-    assert result(train(cli, EVERY_EPOCH))["engine"]["channels_last"] is False
+    engine = result(train(cli, EVERY_EPOCH))["engine"]
+    assert (engine["channels_last"], engine["threads"]) == (False, 2)
 
 
 def test_loss_that_is_no_number_ends_the_run_as_diverged(cli: CommandLine) -> None:
@@ -229,5 +279,5 @@ def test_lines_are_the_benchmarks() -> None:
     assert final_line(options, {"status": "completed", "best_fine_acc": 67.1}) == expected
 
 
-def test_attributes_that_every_module_has_are_not_a_strategys_own() -> None:
-    assert checkpoint.unsaved(nn.Linear(2, 2)) == []
+def test_ordinary_modules_can_be_saved_whole() -> None:
+    assert checkpoint.unsaved(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))) == []

@@ -1,7 +1,6 @@
 """The sweeper `hydra/sweeper=grid`: Hydra's own, without its check of every cell, which the launcher does better."""
 
 import contextlib
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,13 @@ class GridSweeper(BasicSweeper):
 
 
 def _remove_unused(folder: Path) -> None:
-    """Hydra makes the sweep's folder before it is known whether anything will run; a dry run or a typing error leaves none behind."""
+    """Hydra makes the sweep's folder before it is known whether anything will run; a dry run or a typing error leaves none behind.
+
+    The folder may be any that the user named: only Hydra's own file and folders that are empty are removed.
+    """
     if SweepRecord.in_folder(folder):
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "multirun.yaml").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty
-        folder.parent.rmdir()
-        folder.parent.parent.rmdir()
+        for level in (folder, folder.parent, folder.parent.parent):
+            level.rmdir()

@@ -53,6 +53,6 @@ class _CellReturn(JobReturn):
 
 def _job_return(task: sweep.Task) -> JobReturn:
     job = _CellReturn(overrides=task.cell.overrides, working_dir=str(task.directory.path))
-    job.status = JobStatus.FAILED if task.error else JobStatus.COMPLETED
-    job.return_value = sweep.CellFailed(str(task.error)) if task.error else task.objective
+    job.status = JobStatus.FAILED if task.failed else JobStatus.COMPLETED
+    job.return_value = sweep.CellFailed(task.status.error) if task.failed else task.objective
     return job

@@ -1,6 +1,8 @@
 """A user's own strategy: the class `MultiTaskLoss` of a Python file, with the benchmark's interface, unchanged."""
 
+import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,18 +30,20 @@ def load(path: str, params: dict[str, Any] = {}) -> nn.Module:  # noqa: B006 (ne
         raise UserError(f"{path}: has no class {CLASS}(nn.Module)")
     try:
         return strategy_class(**params)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{path}: {CLASS}({_arguments(params)}) raised {_describe(error)}") from error
 
 
 def _import(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # Under a name of its content's, so that what a class of the file needs of its module is found, also by a checkpoint of it.
+    name = f"mtlsweep_user_{path.stem}_{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: is not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{path}: cannot be imported: {_describe(error)}") from error
     return module
 
@@ -48,5 +52,5 @@ def _arguments(params: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in params.items())
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip().splitlines()[0]

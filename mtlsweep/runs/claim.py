@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from omegaconf import OmegaConf
+
 from mtlsweep.errors import UserError
 from mtlsweep.runs import files
 from mtlsweep.runs.directory import RunDirectory, State
@@ -29,14 +31,16 @@ class Claim:
 
     Args:
         directory: of the run.
+        settings: of this attempt; they are written to `config.yaml`.
         anew: put what an earlier attempt left aside, so that the run begins at its first epoch.
 
     Raises:
         Taken: on entry, another process executes the run.
     """
 
-    def __init__(self, directory: RunDirectory, anew: bool = False) -> None:
+    def __init__(self, directory: RunDirectory, settings: dict[str, Any] | None = None, anew: bool = False) -> None:
         self.directory = directory
+        self._settings = settings or {}
         self._anew = anew
         self.attempt = 0
         self._stop = threading.Event()
@@ -51,6 +55,7 @@ class Claim:
             raise Taken("has just been taken by another process")
         if self._anew:
             self.directory.put_aside()
+        files.write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._settings)))
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 

@@ -4,13 +4,12 @@ Ownership is a row of numbered files, `attempts/1.json`, `attempts/2.json`, ...:
 owner that is gone is to create the next number, which exactly one process can, on any shared file system; nobody deletes or rewrites one.
 """
 
+import hashlib
 import time
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs import files
@@ -54,22 +53,24 @@ class RunDirectory:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def prepare(self, cell: Cell) -> None:
-        """Make the directory of a cell: its identity, its settings, a copy of its own strategy file.
+    def prepare(self, cell: Cell) -> dict[str, Any]:
+        """Make the directory of a cell: its identity and a copy of its own strategy file.
 
-        Called again for the same cell it only brings the settings up to date that cannot change numbers (paths, device).
+        Returns:
+            The cell's settings as they are to be executed, with the copy in place of the user's file.
 
         Raises:
-            UserError: the directory belongs to another run or another schema version, or cannot be written.
+            UserError: the directory belongs to another run or another schema version, or cannot be written, or the user's file has been
+                changed since the cell was composed.
         """
         try:
             (self.path / "attempts").mkdir(parents=True, exist_ok=True)
             if not files.create_json(self / "run.json", {"schema": SCHEMA} | cell.describe()):
                 self._check_identity(cell)
-            settings = dict(cell.settings)
-            if cell.source:
-                settings["loss"] = settings["loss"] | {"path": str(self._copy_source(cell.source))}
-            files.write_text(self / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
+            if not cell.source:
+                return cell.settings
+            copy = self._copy_source(cell.source, cell.identity["loss"]["source"])
+            return cell.settings | {"loss": cell.settings["loss"] | {"path": str(copy)}}
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
 
@@ -88,12 +89,6 @@ class RunDirectory:
         _check_schema(self / "run.json", run)
         return run
 
-    def settings(self) -> dict[str, Any]:
-        """All settings of the run, as they were asked for."""
-        settings = OmegaConf.to_container(OmegaConf.load(self / "config.yaml"))
-        assert isinstance(settings, dict)
-        return settings  # type: ignore[return-value]
-
     def result(self) -> dict[str, Any] | None:
         """The content of `result.json` (see `schema.Result`); None where there is none or it is damaged.
 
@@ -106,7 +101,7 @@ class RunDirectory:
             return None  # the run is done again from its checkpoint
         if result is not None:
             _check_schema(self / "result.json", result)
-        return result
+        return result if result and result.get("status") in State.__members__ else None
 
     def status(self) -> Status:
         """What has become of the run. A killed process writes nothing: an owner that is gone without a word reads as interrupted.
@@ -120,9 +115,9 @@ class RunDirectory:
             return Status(State(result["status"]), attempt)
         if not attempt:
             return Status(State.pending)
-        ended = self._ended()
-        if ended and ended["attempt"] == attempt:
-            return Status(State(ended["state"]), attempt, error=ended["error"])
+        ended = self._ended() or {}
+        if ended.get("attempt") == attempt and ended.get("state") in State.__members__:
+            return Status(State(ended["state"]), attempt, error=ended.get("error"))
         owner, heartbeat = self._owner(attempt)
         if owner and not is_gone(owner, time.time() - heartbeat):
             return Status(State.running, attempt, owner)
@@ -130,7 +125,7 @@ class RunDirectory:
 
     def attempt(self) -> int:
         """Number of the newest attempt; 0 before the first."""
-        return max((int(path.stem) for path in (self.path / "attempts").glob("[0-9]*.json")), default=0)
+        return max((int(path.stem) for path in (self.path / "attempts").glob("*.json") if path.stem.isdigit()), default=0)
 
     def attempt_file(self, attempt: int) -> Path:
         """Where an attempt is recorded."""
@@ -138,7 +133,8 @@ class RunDirectory:
 
     def put_aside(self) -> None:
         """Move an earlier result, its metrics and its log to `previous/<k>/`, so that nothing is overwritten. For the owner only."""
-        names = ("result.json", "status.json", "metrics.csv", "run.log", "best.pt", "last.pt")
+        # The result last: a run that is killed in between still counts as done, and no file without its result is ever overwritten.
+        names = ("status.json", "metrics.csv", "run.log", "best.pt", "last.pt", "result.json")
         found = [name for name in names if (self / name).exists()]
         (self / "checkpoint.pt").unlink(missing_ok=True)
         if found:
@@ -148,14 +144,22 @@ class RunDirectory:
                 (self / name).rename(folder / name)
 
     def _check_identity(self, cell: Cell) -> None:
-        found = self.describe()["signature"]
-        if found != cell.signature:
-            raise UserError(f"{self.path}: belongs to another run (signature {found[:12]}, this one is {cell.signature[:12]})")
+        try:
+            run = files.read_json(self / "run.json") or {}
+        except ValueError:  # damaged; the directory's name says whose it is
+            files.write_json(self / "run.json", {"schema": SCHEMA} | cell.describe())
+            return
+        _check_schema(self / "run.json", run)
+        if run["signature"] != cell.signature:
+            raise UserError(f"{self.path}: belongs to another run (signature {run['signature'][:12]}, this one is {cell.signature[:12]})")
 
-    def _copy_source(self, source: Path) -> Path:
+    def _copy_source(self, source: Path, digest: str) -> Path:
+        content = source.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise UserError(f"{source}: has been changed while the command was being prepared; give the command again")
         copy = (self / source.name).absolute()
-        if not copy.exists():
-            files.write_bytes(copy, lambda file: file.write(source.read_bytes()))
+        if not copy.exists() or copy.read_bytes() != content:
+            files.write_bytes(copy, lambda file: file.write(content))
         return copy
 
     def _ended(self) -> dict[str, Any] | None:
@@ -169,7 +173,7 @@ class RunDirectory:
         try:
             record = files.read_json(path)
             return (Owner.from_json(record["owner"]) if record else None), path.stat().st_mtime
-        except (ValueError, KeyError, OSError):
+        except (ValueError, KeyError, TypeError, OSError):
             return None, 0.0
 
 

@@ -35,7 +35,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     """Create the file at `path`; False where it exists already. Of several processes that try, exactly one gets True."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(value, indent=2) + "\n")
+    write_json(beside, value)  # through the disk's cache, so that no crash of the machine leaves a name without its content
     try:
         os.link(beside, path)  # unlike rename it fails when the name is taken, and unlike O_EXCL the content is there at once
         return True

@@ -56,12 +56,14 @@ def source_file(call: dict[str, Any]) -> Path | None:
     """The user's own file behind a call (`path`, or the module of its `_target_`); None where it is this package's.
 
     Raises:
-        UserError: `path` names no file.
+        UserError: `path` names no Python file.
     """
     if call.get("path"):
         path = Path(call["path"]).expanduser()
         if not path.is_file():
             raise UserError(f"{call['path']}: no such file")
+        if path.suffix != ".py":
+            raise UserError(f"{call['path']}: is not a Python file (its name must end in .py)")
         return path
     target = str(call.get("_target_", OWN_PACKAGE))
     if target.startswith(OWN_PACKAGE):

@@ -14,9 +14,10 @@ from mtlsweep.runs import RunDirectory
 from mtlsweep.train.epoch import Trainer
 
 NAME = "checkpoint.pt"
+KEYS = {"model", "strategy", "optimizer", "progress"}
 
-# What every module has; the rest of its `__dict__` is its author's.
-_OF_EVERY_MODULE = set(vars(nn.Module()))
+# What every module has and its author does not use for state; parameters and buffers are kept with the author's own attributes.
+_OF_EVERY_MODULE = set(vars(nn.Module())) - {"_parameters", "_buffers"}
 
 
 @dataclass
@@ -28,17 +29,14 @@ class Progress:
 
 
 def save(file: BinaryIO, trainer: Trainer, progress: Progress) -> None:
-    """Write a checkpoint."""
-    torch.save(
-        {
-            "model": trainer.model.state_dict(),
-            "strategy": trainer.strategy.state_dict(),
-            "attributes": _attributes(trainer.strategy),
-            "optimizer": trainer.optimizer.state_dict(),
-            "progress": vars(progress),
-        },
-        file,
-    )
+    """Write a checkpoint. Only for a strategy of which nothing is `unsaved`."""
+    state = {
+        "model": trainer.model.state_dict(),
+        "strategy": _attributes(trainer.strategy),
+        "optimizer": trainer.optimizer.state_dict(),
+        "progress": vars(progress),
+    }
+    torch.save(state, file)
 
 
 def read(directory: RunDirectory, device: torch.device) -> dict[str, Any] | None:
@@ -50,37 +48,41 @@ def read(directory: RunDirectory, device: torch.device) -> dict[str, Any] | None
     if not (directory / NAME).exists():
         return None
     try:
-        return torch.load(directory / NAME, map_location=device, weights_only=False)
+        # Tensors go back to where they were; to the processor where there is nothing else.
+        state = torch.load(directory / NAME, map_location="cpu" if device.type == "cpu" else None, weights_only=False)
     except Exception as error:  # of many types, by where the file is cut
         raise ValueError(f"{directory / NAME} is damaged ({type(error).__name__})") from error
+    if not isinstance(state, dict) or state.keys() != KEYS:
+        raise ValueError(f"{directory / NAME} is damaged (it is not a checkpoint of this version)")
+    return state
+
+
+def restore_strategy(strategy: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Give a freshly built strategy the state of a checkpoint, its parameters included: before an optimizer refers to them.
+
+    A strategy written for the benchmark may keep its state anywhere: in buffers that it registers late, in a list of past losses, in a list
+    that holds one of its parameters. All of it is kept in one pickle, so that what was one object is one again.
+    """
+    modules = dict(strategy.named_modules())
+    for path, attributes in checkpoint["strategy"].items():
+        modules[path].__dict__.update(attributes)
 
 
 def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
-    """Put a checkpoint's state into a freshly built trainer."""
+    """Put the rest of a checkpoint's state into a freshly built trainer."""
     trainer.model.load_state_dict(checkpoint["model"])
-    trainer.strategy.load_state_dict(checkpoint["strategy"])
     trainer.optimizer.load_state_dict(checkpoint["optimizer"])
-    modules = dict(trainer.strategy.named_modules())
-    for (module, name), value in checkpoint["attributes"].items():
-        setattr(modules[module], name, value)
 
 
 def unsaved(strategy: nn.Module) -> list[str]:
-    """Attributes of a strategy that a checkpoint cannot hold; a resumed run starts with those that its `__init__` makes."""
-    return [name for (_, name), value in _own_attributes(strategy).items() if not _can_be_saved(value)]
+    """Names of a strategy's attributes that a checkpoint cannot hold. A run continued without them might end with other numbers."""
+    return [name for attributes in _attributes(strategy).values() for name, value in attributes.items() if not _can_be_saved(value)]
 
 
-def _attributes(strategy: nn.Module) -> dict[tuple[str, str], Any]:
-    # A strategy written for the benchmark may keep its state in plain attributes (a list of past losses, say), not in buffers.
-    return {key: value for key, value in _own_attributes(strategy).items() if _can_be_saved(value)}
-
-
-def _own_attributes(strategy: nn.Module) -> dict[tuple[str, str], Any]:
+def _attributes(strategy: nn.Module) -> dict[str, dict[str, Any]]:
     return {
-        (path, name): value
+        path: {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
         for path, module in strategy.named_modules()
-        for name, value in vars(module).items()
-        if name not in _OF_EVERY_MODULE
     }
 
 

@@ -1,7 +1,9 @@
 """What a run's arithmetic is done on and in."""
 
 import platform
+import re
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ class Engine:
         device: where model and data live.
         precision: "fp32", or "bf16": forward and backward pass under autocast; weights, BatchNorm statistics and losses stay fp32.
         channels_last: memory layout of images and activations.
+        threads: of torch on the processor; on a CPU the rounding of sums depends on their number.
     """
 
     device: torch.device
     precision: str
     channels_last: bool
+    threads: int
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -34,31 +38,38 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> dict[str, Any]:
-        """The choices as `result.json` keeps them, with the number of threads, on which a CPU's rounding depends."""
-        return asdict(self) | {"device": str(self.device), "threads": torch.get_num_threads()}
+        """The choices as `result.json` keeps them."""
+        return asdict(self) | {"device": str(self.device)}
 
     def as_begun(self, described: dict[str, Any]) -> "Engine":
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
-        return replace(self, precision=described["precision"], channels_last=described["channels_last"])
+        return replace(self, **{name: described[name] for name in ("precision", "channels_last", "threads")})
+
+    def apply(self) -> None:
+        """Prepare torch for a run."""
+        torch.set_num_threads(self.threads)
+        # The same seed has to give the same numbers twice, so no algorithm is chosen by a race between candidates.
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
 
 
 def resolve(settings: dict[str, Any]) -> Engine:
-    """Choose what the settings leave open, and prepare torch for it.
+    """Choose what the settings leave open.
 
     Raises:
         UserError: the device does not exist here.
     """
-    device = _device(settings["device"])
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
-    # The same seed has to give the same numbers twice, so no algorithm is chosen by a race between candidates.
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
     # bf16 is not chosen unasked: that it leaves accuracy and conflict rate as they are is not yet shown, and a CPU without matrix
     # instructions for it is slower in it (README).
     precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     channels_last = True if settings["channels_last"] is None else settings["channels_last"]
-    return Engine(device, precision, channels_last)
+    return Engine(_device(settings["device"]), precision, channels_last, settings["threads"] or _default_threads())
+
+
+@cache
+def _default_threads() -> int:
+    """What torch chose when the process began, before any run asked for another number."""
+    return torch.get_num_threads()
 
 
 def device_name(device: torch.device) -> str:
@@ -69,10 +80,9 @@ def device_name(device: torch.device) -> str:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"engine.device={name}: not a device; choose auto, cpu, cuda or cuda:1") from error
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"engine.device={name}: not a device; choose auto, cpu, cuda or cuda:1")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"engine.device={name}: torch finds {torch.cuda.device_count()} GPUs here")
     return device

@@ -82,7 +82,7 @@ class Trainer:
         """Fine and coarse accuracy, percent."""
         self.model.eval()
         correct = torch.zeros(2, device=self.engine.device)
-        size = EVAL_BATCH.get(self.engine.device.type, EVAL_BATCH["cpu"])
+        size = EVAL_BATCH[self.engine.device.type]
         with torch.inference_mode():
             for start in range(0, len(split), size):
                 window = slice(start, start + size)

@@ -6,11 +6,12 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 import torch
+from torch import nn
 
 from mtlsweep import data
 from mtlsweep.config import DataConfig
 from mtlsweep.progress import Display
-from mtlsweep.randomness import seed_torch, seeded_torch
+from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim, RunDirectory
 from mtlsweep.settings import build
 from mtlsweep.train import checkpoint, log
@@ -21,11 +22,12 @@ from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
 
-def execute(directory: RunDirectory, display: Display, anew: bool = False) -> dict[str, Any]:
+def execute(directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool = False) -> dict[str, Any]:
     """Train the run of this directory to its end, from its checkpoint if it has one, and return its result (`runs.schema.Result`).
 
     Args:
         directory: prepared.
+        settings: of the run, as `RunDirectory.prepare` returned them.
         display: where the run's lines and steps are shown.
         anew: put an earlier result or checkpoint aside and begin at the first epoch.
 
@@ -33,11 +35,11 @@ def execute(directory: RunDirectory, display: Display, anew: bool = False) -> di
         Taken: another process executes the run.
         UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
     """
-    with Claim(directory, anew) as claim:
+    with Claim(directory, settings, anew) as claim:
         finished = directory.result()  # by another process, between the caller's look and this claim
         if finished:
             return finished
-        run = _Run(claim, directory.settings(), directory.describe(), display)
+        run = _Run(claim, settings, directory.describe(), display)
         run.train()
         return run.finish()
 
@@ -51,13 +53,21 @@ class _Run:
         self.epochs: int = settings["schedule"]["epochs"]
         self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
         engine = resolve(settings["engine"])
+        # The strategy first: a checkpoint may hold objects of classes in its file.
+        with seeded_torch(settings["seed"], "strategy"):
+            self.strategy: nn.Module = build(settings["loss"])
         saved = self._read_checkpoint(engine)
         self.progress = checkpoint.Progress(**saved["progress"]) if saved else checkpoint.Progress([], engine.describe())
-        self.trainer = self._build(engine.as_begun(self.progress.engine))
+        engine = engine.as_begun(self.progress.engine)
+        engine.apply()
+        if saved:
+            checkpoint.restore_strategy(self.strategy, saved)
+        self.trainer = self._build(engine)
         if saved:
             checkpoint.restore(self.trainer, saved)
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
         self.saved_at = time.monotonic()
+        self.unsaved: list[str] = []
 
     @property
     def rows(self) -> list[Row]:
@@ -93,16 +103,13 @@ class _Run:
         schedule, seed = self.settings["schedule"], self.settings["seed"]
         with seeded_torch(seed, "model"):
             model = build(self.settings["model"]).to(engine.device, memory_format=engine.memory_format)
-        with seeded_torch(seed, "strategy"):
-            strategy = build(self.settings["loss"]).to(engine.device)
+        strategy = self.strategy.to(engine.device)
         optimizer = torch.optim.SGD(
             chain(model.parameters(), strategy.parameters()),
             lr=schedule["lr"],
             momentum=schedule["momentum"],
             weight_decay=schedule["weight_decay"],
         )
-        for name in checkpoint.unsaved(strategy):
-            self._say(f"warning: the strategy's attribute {name} cannot be saved; if the run is interrupted it starts anew")
         dataset = data.load(DataConfig(**self.settings["data"]))
         return Trainer(model, strategy, optimizer, Resident.of(dataset, engine.device), engine, seed, schedule["batch_size"])
 
@@ -118,8 +125,8 @@ class _Run:
         lr = learning_rate(self.settings["schedule"], epoch)
         for group in self.trainer.optimizer.param_groups:
             group["lr"] = lr
-        # A user's strategy may draw from torch's own generator.
-        seed_torch(self.settings["seed"], "steps", epoch)
+        # A user's strategy may draw from the global generators.
+        seed_globals(self.settings["seed"], "steps", epoch)
         moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
         means = self.trainer.train(moment, self.display.step)
         trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
@@ -146,9 +153,17 @@ class _Run:
         if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epoch + 1:
             self._save_weights("best.pt", epoch + 1)
         due = time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
-        if due and epoch + 1 < self.epochs:
+        if due and epoch + 1 < self.epochs and self._can_be_saved():
             self.claim.write_file(checkpoint.NAME, lambda file: checkpoint.save(file, self.trainer, self.progress))
             self.saved_at = time.monotonic()
+
+    def _can_be_saved(self) -> bool:
+        unsaved = checkpoint.unsaved(self.strategy)
+        if unsaved and not self.unsaved:
+            where = f"the strategy's attribute {unsaved[0]} cannot be saved"
+            self._say(f"warning: {where}: there is no checkpoint, and if the run is interrupted it begins again at the first epoch")
+        self.unsaved = unsaved
+        return not unsaved
 
     def _save_weights(self, name: str, epoch: int) -> None:
         def write(file: BinaryIO) -> None:
