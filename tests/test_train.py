@@ -72,21 +72,6 @@ def test_same_seed_gives_the_same_numbers_and_another_seed_others(cli: CommandLi
     assert first != other
 
 
-@pytest.mark.parametrize("loss", ["dwa", "pcgrad", "haw_reg"])
-@pytest.mark.parametrize("steps", [1, 4, 6])
-def test_resumed_run_equals_the_undisturbed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, loss: str, steps: int) -> None:
-    """Four steps an epoch: stopped in the first, at the start of the second and within it."""
-    arguments = [f"loss={loss}", EVERY_EPOCH, "curriculum=cosine"]
-    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
-    with monkeypatch.context() as patch:
-        interrupt_after(steps, patch)
-        assert cli(*TINY, *arguments, "study=s").status == 130
-    run = train(cli, *arguments)
-    assert metrics(run) == undisturbed
-    assert ("resuming after epoch" in (run / "run.log").read_text()) == (steps >= 4)
-    assert result(run)["attempts"] == 2
-
-
 KEEPS_STATE_EVERYWHERE = """
 from __future__ import annotations
 import random
@@ -122,28 +107,35 @@ class MultiTaskLoss(nn.Module):
 """
 
 
+def interrupted_then_resumed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, steps: int, *arguments: str) -> Path:
+    """A run that Ctrl-C ended after so many steps (four an epoch) and that went on; it has been seen to equal an undisturbed one."""
+    undisturbed = metrics(train(cli, *arguments, EVERY_EPOCH, study="undisturbed"))
+    with monkeypatch.context() as patch:
+        interrupt_after(steps, patch)
+        assert cli(*TINY, *arguments, EVERY_EPOCH, "study=s").status == 130
+    run = train(cli, *arguments, EVERY_EPOCH)
+    assert metrics(run) == undisturbed
+    return run
+
+
+@pytest.mark.parametrize("loss", ["dwa", "pcgrad", "gradnorm", "haw_reg"])
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_resumed_run_equals_the_undisturbed(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, loss: str, steps: int) -> None:
+    run = interrupted_then_resumed(cli, monkeypatch, steps, f"loss={loss}", "curriculum=cosine")
+    assert ("resuming after epoch" in (run / "run.log").read_text()) == (steps >= 4)
+    assert result(run)["attempts"] == 2
+
+
 def test_users_strategy_may_keep_its_state_anywhere(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """In plain attributes, late buffers, a list that holds a parameter, objects of its own; and draw from any global generator."""
     Path("my_loss.py").write_text(KEEPS_STATE_EVERYWHERE)
-    arguments = ["loss=user/file", "loss.path=my_loss.py", EVERY_EPOCH]
-    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
-    with monkeypatch.context() as patch:
-        interrupt_after(6, patch)
-        assert cli(*TINY, *arguments, "study=s").status == 130
-    run = train(cli, *arguments)
-    assert metrics(run) == undisturbed
+    run = interrupted_then_resumed(cli, monkeypatch, 6, "loss=user/file", "loss.path=my_loss.py")
     assert "resuming after epoch 1 of 3" in (run / "run.log").read_text()
 
 
 def test_strategy_that_cannot_be_saved_begins_again(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("my_loss.py").write_text(KEEPS_STATE_EVERYWHERE.replace("self.all = [self.weight]", "self.all, self.f = [self.weight], lambda: 0"))
-    arguments = ["loss=user/file", "loss.path=my_loss.py", EVERY_EPOCH]
-    undisturbed = metrics(train(cli, *arguments, study="undisturbed"))
-    with monkeypatch.context() as patch:
-        interrupt_after(6, patch)
-        assert cli(*TINY, *arguments, "study=s").status == 130
-    run = train(cli, *arguments)
-    assert metrics(run) == undisturbed
+    run = interrupted_then_resumed(cli, monkeypatch, 6, "loss=user/file", "loss.path=my_loss.py")
     assert "attribute f cannot be saved" in (run / "run.log").read_text()
 
 

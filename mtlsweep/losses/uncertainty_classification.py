@@ -1,4 +1,4 @@
-"""Uncertainty weighting in its form for classification (Kendall, Gal & Cipolla, CVPR 2018, arXiv:1705.07115, equation 10)."""
+"""Uncertainty weighting in its form for classification (Kendall, Gal & Cipolla, CVPR 2018, arXiv:1705.07115)."""
 
 import torch
 

@@ -59,7 +59,7 @@ class Cell:
         return label(self.options, self.variant, self.settings["seed"])
 
     def describe(self) -> dict[str, Any]:
-        """What `run.json` says: everything needed to recognise the run and to ask for it again."""
+        """What `run.json` says: everything needed to recognise the run, and what was said on the command line to get it."""
         known = asdict(self)
         del known["settings"]
         return known | {

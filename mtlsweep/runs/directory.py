@@ -45,7 +45,7 @@ class Status:
 
 
 class RunDirectory:
-    """The directory of one run. Reading it needs no ownership; writing is `Claim`'s."""
+    """The directory of one run. Reading it needs no ownership; what happens in the run is written by `Claim`, the owner's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
