@@ -29,7 +29,7 @@ def _meaning(tables: list[Table]) -> str:
     elif any(entry.n for entry in entries):
         text += "; one seed each says nothing about the spread between seeds"
     if any(entry.best for entry in entries):
-        text += ". Marked: the highest mean of a column, among entries all of whose runs are completed"
+        text += ". Marked: the highest mean of a column, among the entries with the most seeds, all of them completed"
     return text + "."
 
 

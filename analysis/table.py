@@ -39,7 +39,7 @@ class Entry:
         n: number of completed runs; they are what is summarised.
         absent: the runs that are not completed, by state.
         values: a summary for each measure that the runs have.
-        best: whether the mean of the best accuracy is the highest of the complete entries in its column.
+        best: whether the mean of the best accuracy is the highest in its column, of the complete entries with the most seeds.
     """
 
     n: int = 0
@@ -121,8 +121,11 @@ def _summaries(means: dict[Any, float], deviations: dict[Any, float]) -> dict[st
 def _mark(entries: dict[tuple[str, str], Entry]) -> dict[tuple[str, str], Entry]:
     marked = dict(entries)
     for model in {model for _, model in entries}:
+        complete = {key: entry for key, entry in entries.items() if key[1] == model and entry.complete}
+        # The mean of fewer seeds is the surer to be extreme: it does not compete with that of more.
+        most = max((entry.n for entry in complete.values()), default=0)
         # Rounded, so that equal accuracies in another order tie.
-        means = {key: round(entry.values["best"].mean, 6) for key, entry in entries.items() if key[1] == model and entry.complete}
+        means = {key: round(entry.values["best"].mean, 6) for key, entry in complete.items() if entry.n == most}
         if len(means) > 1:  # the best of one is no finding
             marked |= {key: replace(entries[key], best=True) for key, mean in means.items() if mean == max(means.values())}
     return marked

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtlsweep import interrupt
 from mtlsweep.errors import UserError
 from mtlsweep.forecast import Forecast
 from mtlsweep.progress import Display, console, duration
@@ -121,7 +122,7 @@ def _check(tasks: Sequence[Task], due: Sequence[Task]) -> None:
 def _execute_all(tasks: Sequence[Task], due: Sequence[Task], settings: Sequence[dict[str, Any]]) -> None:
     sweeping = bool(launched)
     if sweeping:
-        console.print(f"{len(tasks)} cells, {len(due)} to run")
+        console.print(f"{_cell_count(tasks)}, {len(due)} to run")
     elif not due:
         _print_finished(tasks[0])
     forecast = Forecast(settings)
@@ -141,7 +142,8 @@ def _execute(task: Task, settings: dict[str, Any], display: Display) -> None:
     from mtlsweep.train import execute
 
     try:
-        task.result = execute(task.directory, settings, display, anew=task.action == "redo")
+        with interrupt.deferred():
+            task.result = execute(task.directory, settings, display, anew=task.action == "redo")
         task.status = Status(State(task.result["status"]))
     except Taken as error:
         task.action, task.status = "taken", Status(State.running, error=str(error))
@@ -174,7 +176,7 @@ def _print_plan(tasks: Sequence[Task]) -> None:
 
 def _print_summary(tasks: Sequence[Task], seconds: float) -> None:
     outcomes = ["taken" if task.action == "taken" else task.status.state.value for task in tasks]
-    console.print(f"{len(tasks)} cells in {duration(seconds)}: {_counts(outcomes)}")
+    console.print(f"{_cell_count(tasks)} in {duration(seconds)}: {_counts(outcomes)}")
     for task, outcome in zip(tasks, outcomes, strict=True):
         if outcome == "diverged" and task.result:
             console.print(f"  diverged: {task.cell.label}: {task.result['reason']}")
@@ -186,6 +188,10 @@ def _print_summary(tasks: Sequence[Task], seconds: float) -> None:
 
 def _taken_by(task: Task) -> str:
     return task.status.error or f"is being run by {task.status.owner}"
+
+
+def _cell_count(tasks: Sequence[Task]) -> str:
+    return "1 cell" if len(tasks) == 1 else f"{len(tasks)} cells"
 
 
 def _counts(words: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from mtlsweep import interrupt
 from mtlsweep.data import Augmentation, Dataset, Split, normalize
 from mtlsweep.models import TwoHeads
 from mtlsweep.randomness import stream
@@ -76,6 +77,7 @@ class Trainer:
             self.optimizer.step()
             totals += torch.stack(outcome) * shares[len(indices)]
             on_step()
+            interrupt.check()
         return totals
 
     def evaluate(self, split: Split) -> list[float]:
@@ -90,6 +92,7 @@ class Trainer:
                 fine, coarse = self._forward(self.data.prepare(images, self.engine))
                 correct[0] += (fine.argmax(1) == split.fine[window]).sum()
                 correct[1] += (coarse.argmax(1) == split.coarse[window]).sum()
+                interrupt.check()
         return [100 * count / len(split) for count in correct.tolist()]
 
     @property
