@@ -1,11 +1,20 @@
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from mtlsweep.interrupt import check, deferred
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.fixture(autouse=True)
+def _as_in_the_foreground() -> Iterator[None]:
+    """A shell starts background jobs with SIGINT ignored, these tests perhaps among them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
