@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep import interrupt
-from mtlsweep.errors import UserError
+from mtlsweep.errors import UserError, summary
 from mtlsweep.forecast import Forecast
 from mtlsweep.progress import Display, console, duration
 from mtlsweep.runs import Cell, RunDirectory, State, Status, SweepRecord, Taken
@@ -93,7 +93,7 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
     _check(tasks, due)
     if cells[0].settings["dry_run"]:
         _print_plan(tasks)
-        return tasks
+        return [found[cell.directory] for cell in cells]
     if record_in:
         SweepRecord.write(record_in, cells)
         launched.extend(tasks)
@@ -150,9 +150,8 @@ def _execute(task: Task, settings: dict[str, Any], display: Display) -> None:
         display.line(f"{task.cell.label}: {error}")
     except (Exception, SystemExit) as error:
         # Of the exception only its text is kept: its traceback holds the network, the data and all activations.
-        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}".splitlines()[0]
-        task.status = Status(State.failed, error=message)
-        display.line(f"failed: {message} (traceback in {task.directory / 'run.log'})")
+        task.status = Status(State.failed, error=summary(error))
+        display.line(f"failed: {task.status.error} (traceback in {task.directory / 'run.log'})")
 
 
 def _print_finished(task: Task) -> None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from omegaconf import OmegaConf
 
-from mtlsweep.errors import UserError
+from mtlsweep.errors import summary
 from mtlsweep.runs import files
 from mtlsweep.runs.directory import RunDirectory, State
 from mtlsweep.runs.owner import HEARTBEAT_SECONDS, Owner
@@ -94,12 +94,10 @@ class Claim:
 
     def _record_end(self, state: State, error: BaseException) -> None:
         self.check()
-        message = (str(error).strip() or type(error).__name__).splitlines()[0]
         text = "".join(traceback.format_exception(error))
         if state is State.failed:
             self.log(text)
-            message = message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
-        end = {"attempt": self.attempt, "state": state.value, "error": message, "traceback": text, "time": now()}
+        end = {"attempt": self.attempt, "state": state.value, "error": summary(error), "traceback": text, "time": now()}
         files.write_json(self.directory / "status.json", end)
 
     def _beat(self) -> None:

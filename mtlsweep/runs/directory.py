@@ -28,11 +28,6 @@ class State(Enum):
     diverged = "diverged"
     completed = "completed"
 
-    @property
-    def final(self) -> bool:
-        """Whether the run has a result: it is not done again unless asked for on purpose."""
-        return self in (State.completed, State.diverged)
-
 
 @dataclass(frozen=True)
 class Status:
