@@ -10,9 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mtlsweep.losses import GramStrategy
-from mtlsweep.settings import build, check_call
+from mtlsweep.losses import GradientStrategy, GramStrategy, ScalarStrategy, Strategy
+from mtlsweep.settings import Settings, build, check_call
 
+# The options of every strategy that combines gradients.
+COMMON = {"heads": "own", "length": "own", "scope": "trunk", "refresh": 1}
 OPTIONS = Path(__file__).resolve().parents[1] / "conf" / "loss"
 
 
@@ -22,16 +24,18 @@ class Entry:
 
     Attributes:
         name: of the option, `loss=<name>`.
-        kind: "scalar" (a function of the losses) or "Gram" (of the trunk gradients' inner products).
+        kind: "scalar" (a function of the losses), "Gram" (of the two gradients' inner products) or "gradient" (of the gradients).
         passes: forward (F) and backward (B) passes a step.
-        parameters: settings with their defaults.
-        state: what it learns or remembers: parameters and buffers.
+        scale: whether the coarse loss's scale matters to the direction of the update. Where not, a fade changes nothing before it ends.
+        parameters: settings with their defaults, less the `loss/options` of all that combine gradients where they are at their defaults.
+        state: what it learns or remembers: parameters and buffers, as far as they exist before the first step.
         source: first line of its file: the method's name and paper.
     """
 
     name: str
     kind: str
     passes: str
+    scale: str
     parameters: str
     state: str
     source: str
@@ -42,18 +46,33 @@ def catalogue() -> list[Entry]:
     return [_entry(path) for path in sorted(OPTIONS.glob("*.yaml"))]
 
 
-def _entry(path: Path) -> Entry:
-    node = OmegaConf.to_container(OmegaConf.load(path))
+def call_of(option: Path) -> Settings:
+    """The checked call of an option's YAML file: the options that its defaults list refers to are at their class's defaults."""
+    node = OmegaConf.to_container(OmegaConf.load(option))
     assert isinstance(node, dict)
-    call = check_call(node, path.stem)
+    return check_call({key: value for key, value in node.items() if key != "defaults"}, option.stem)
+
+
+def _entry(path: Path) -> Entry:
+    call = call_of(path)
     strategy = build(call)
-    gram = isinstance(strategy, GramStrategy)
-    parameters = ", ".join(
-        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in call.items() if key[0] != "_"
-    )
+    shown = {key: value for key, value in call.items() if key != "_target_" and COMMON.get(key) != value}
+    parameters = ", ".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items())
     state = ", ".join(name for name, _ in [*strategy.named_parameters(), *strategy.named_buffers()])
     source = (sys.modules[hydra.utils.get_class(call["_target_"]).__module__].__doc__ or "").strip().splitlines()[0]
-    return Entry(path.stem, "Gram" if gram else "scalar", "1F 2B" if gram else "1F 1B", parameters, state, source)
+    scale = "no" if strategy.scale_invariant else "yes"
+    return Entry(path.stem, _kind(strategy), _passes(strategy), scale, parameters, state, source)
+
+
+def _kind(strategy: Strategy) -> str:
+    kinds = {ScalarStrategy: "scalar", GramStrategy: "Gram", GradientStrategy: "gradient"}
+    return next(name for kind, name in kinds.items() if isinstance(strategy, kind))
+
+
+def _passes(strategy: Strategy) -> str:
+    forwards = 2 if hasattr(strategy, "after_step") else 1
+    backwards = 2 if isinstance(strategy, GramStrategy | GradientStrategy) and strategy.scope != "representation" else 1
+    return f"{forwards}F {backwards}B"
 
 
 def markdown(entries: list[Entry]) -> str:

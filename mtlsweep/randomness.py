@@ -20,9 +20,15 @@ def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key))
 
 
+def generator(device: torch.device, seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
+    """torch's generator of this key on a device: its own, so that nothing else that draws in the process changes a run. What it gives
+    depends on the kind of device."""
+    return torch.Generator(device).manual_seed(_number(seed, purpose, epoch))
+
+
 def seed_globals(seed: int, purpose: str, epoch: int = 0) -> None:
     """Seed the global generators of torch, NumPy and Python from this key's stream, for code that draws from them: a user's strategy."""
-    number = int(stream(seed, purpose, epoch).integers(2**63))
+    number = _number(seed, purpose, epoch)
     torch.manual_seed(number)
     np.random.seed(number % 2**32)
     random.seed(number)
@@ -34,3 +40,7 @@ def seeded_torch(seed: int, purpose: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         seed_globals(seed, purpose)
         yield
+
+
+def _number(seed: int, purpose: str, epoch: int) -> int:
+    return int(stream(seed, purpose, epoch).integers(2**63))

@@ -5,6 +5,7 @@ Checking happens before anything trains, for every cell of a sweep: types, unkno
 
 import inspect
 import math
+from collections.abc import Iterator
 from dataclasses import field, fields, make_dataclass
 from typing import Any, get_type_hints
 
@@ -124,15 +125,30 @@ _CHECKED = (bool, int, float, str, dict[str, Any], bool | None, int | None, floa
 
 
 def _signature_dataclass(callee: Any) -> type:
-    # A class's annotations are those of its constructor.
-    hints = get_type_hints(callee.__init__ if inspect.isclass(callee) else callee)
-    arguments = []
-    for name, parameter in inspect.signature(callee).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue  # of nn.Module, where a strategy has no constructor of its own
-        hint = hints.get(name) if hints.get(name) in _CHECKED else Any
-        arguments.append((name, hint, _default(parameter.default)))
-    return make_dataclass(callee.__name__, arguments, kw_only=True)
+    arguments: dict[str, tuple[str, Any, Any]] = {}
+    for function in _takers(callee):
+        hints = get_type_hints(function)
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            hint = hints.get(name) if hints.get(name) in _CHECKED else Any
+            arguments.setdefault(name, (name, hint, _default(parameter.default)))
+    return make_dataclass(callee.__name__, arguments.values(), kw_only=True)
+
+
+def _takers(callee: Any) -> Iterator[Any]:
+    """The functions whose arguments a call takes: of a class, its constructor and, while one passes `**options` on, those it extends."""
+    if not inspect.isclass(callee):
+        inspect.signature(callee)  # raises for those that have none
+        yield callee
+        return
+    for parent in inspect.getmro(callee):
+        constructor = vars(parent).get("__init__")
+        if constructor:
+            yield constructor
+            kinds = [parameter.kind for parameter in inspect.signature(constructor).parameters.values()]
+            if inspect.Parameter.VAR_KEYWORD not in kinds:
+                return
 
 
 def _default(value: Any) -> Any:

@@ -45,6 +45,15 @@ needs_real_data = pytest.mark.skipif(real_data() is None, reason="no CIFAR-100 i
 
 
 @pytest.fixture
+def double_precision() -> Iterator[None]:
+    """New tensors are float64, so that what two ways of computing a number differ by is an error."""
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
     """`python run.py ARGUMENTS` in this process, in an empty directory."""
     monkeypatch.chdir(tmp_path)

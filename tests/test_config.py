@@ -64,7 +64,7 @@ def test_dry_run_leaves_nothing_behind(cli: CommandLine, tmp_path: Path) -> None
 
 
 MISTAKES = [
-    (["loss=nope"], "loss=nope: no such option; choose from aligned_mtl, atwhc,"),
+    (["loss=nope"], "loss=nope: no such option; choose from aligned_mtl, aligned_mtl_ub, atwhc,"),
     (["modle=resnet20"], "modle: no such key; choose from checkpoint_seconds, curriculum,"),
     (["loss=haw", "loss.betta=3"], "loss.betta: no such key; loss has beta"),
     (["loss=haw", "+loss.betta=3"], "loss.betta: no such key; mtlsweep.losses.haw.HAW has beta"),

@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import ROOT
 from gram_formulas import FORMULAS
-from omegaconf import OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mtlsweep.catalogue import OPTIONS, call_of
 from mtlsweep.errors import UserError
 from mtlsweep.losses import GramStrategy
 from mtlsweep.losses.gradnorm import GradNorm
@@ -25,17 +25,12 @@ DTYPES = [torch.float64, torch.float32]
 
 
 def make(name: str, **settings: Any) -> Any:
-    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "loss" / f"{name}.yaml"))
-    assert isinstance(node, dict)
-    return build(check_call({str(key): value for key, value in node.items()} | settings, "loss"))
+    return build(check_call(call_of(OPTIONS / f"{name}.yaml") | settings, "loss"))
 
 
-def needs_nothing(name: str) -> bool:
-    return "???" not in (ROOT / "conf" / "loss" / f"{name}.yaml").read_text()
-
-
-EVERY = [path.stem for path in sorted((ROOT / "conf" / "loss").glob("*.yaml")) if needs_nothing(path.stem)]
-GRAM = [name for name in EVERY if isinstance(make(name), GramStrategy)]
+EVERY = [path.stem for path in sorted(OPTIONS.glob("*.yaml"))]
+# Those with another scope are the same classes.
+GRAM = [name for name in EVERY if isinstance(make(name), GramStrategy) and make(name).scope == "trunk"]
 # What the papers promise, and what they do not.
 ASYMMETRIC = {"pcd", "cosine_gate_hard", "cosine_gate_soft", "project_auxiliary"}
 SCALE_MATTERS = {"modo"}  # its steps are relative to the gradients' squared length
@@ -144,6 +139,17 @@ def test_limits_are_those_of_the_docstring(name: str, dtype: torch.dtype) -> Non
         # Of opposite gradients weights may be large; they cancel to their rounding.
         tolerance = 10 * torch.finfo(dtype).eps * (1 + size(weights, special[case]))
         assert (weights @ special[case] - expected * unit).norm() < tolerance, case
+
+
+@pytest.mark.parametrize("name", GRAM)
+def test_what_is_said_of_the_coarse_losss_scale_is_true(name: str) -> None:
+    turned = 0.0
+    for gradients in random_pairs(20, decades=1):
+        plain = weigh(make(name), gradients) @ gradients
+        faded = gradients * torch.tensor([[1.0], [0.01]], dtype=torch.float64)
+        update = weigh(make(name), faded) @ faded
+        turned = max(turned, float((update / update.norm() - plain / plain.norm()).norm()))
+    assert (turned < 1e-8) == make(name).scale_invariant
 
 
 @pytest.mark.parametrize("name", [name for name in GRAM if name not in SCALE_MATTERS])

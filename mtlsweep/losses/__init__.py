@@ -1,5 +1,5 @@
-"""Multi-task loss strategies, one file each, named as its YAML file in `conf/loss/`. Knows nothing of models, data or engines."""
+"""Loss strategies: one a file, named as its option in `conf/loss`."""
 
-from mtlsweep.losses.base import GramStrategy, ScalarStrategy
+from mtlsweep.losses.base import GradientStrategy, GramStrategy, ScalarStrategy, Strategy
 
-__all__ = ["GramStrategy", "ScalarStrategy"]
+__all__ = ["GradientStrategy", "GramStrategy", "ScalarStrategy", "Strategy"]

@@ -1,5 +1,7 @@
 """CAGrad (Liu et al., "Conflict-Averse Gradient Descent for Multi-task Learning", NeurIPS 2021, arXiv:2110.14048)."""
 
+from typing import Any
+
 import torch
 
 from mtlsweep.losses.base import GramStrategy
@@ -28,8 +30,8 @@ class CAGrad(GramStrategy):
         radius: c of the paper, in [0, 1). LibMTL's default, 0.5.
     """
 
-    def __init__(self, radius: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, radius: float = 0.5, **options: Any) -> None:
+        super().__init__(**options)
         if not 0 <= radius < 1:
             raise ValueError(f"radius must be in [0, 1), got {radius}")
         self.radius = radius

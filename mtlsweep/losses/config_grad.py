@@ -22,6 +22,8 @@ class ConFIGGrad(GramStrategy):
     Authors and TorchJD take a pseudo-inverse of the stacked unit gradients: a singular value decomposition of the size of the trunk.
     """
 
+    scale_invariant = True
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         pair = measure(gram)
         total = pair.norms.sum()

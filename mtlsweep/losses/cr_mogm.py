@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from typing import Any
 
 import torch
 
@@ -27,8 +28,8 @@ class CRMOGM(GramStrategy):
 
     average: torch.Tensor
 
-    def __init__(self, of: str = "mgda", memory: float = 0.9) -> None:
-        super().__init__()
+    def __init__(self, of: str = "mgda", memory: float = 0.9, **options: Any) -> None:
+        super().__init__(**options)
         if not 0 <= memory <= 1:
             raise ValueError(f"memory must be in [0, 1], got {memory}")
         self.memory = memory

@@ -1,6 +1,7 @@
 """FairGrad (Ban & Ji, "Fair Resource Allocation in Multi-Task Learning", ICML 2024, arXiv:2402.15638)."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -34,11 +35,12 @@ class FairGrad(GramStrategy):
             nash_mtl; 2 here, so that the two differ. The paper's own choice was not verified.
     """
 
-    def __init__(self, alpha: float = 2.0) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 2.0, **options: Any) -> None:
+        super().__init__(**options)
         if not 0 < alpha < math.inf:
             raise ValueError(f"alpha must be above 0 and finite, got {alpha}")
         self.alpha = alpha
+        self.scale_invariant = alpha == 1
 
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         pair = measure(gram)

@@ -1,5 +1,7 @@
 """GradNorm (Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing in Deep Multitask Networks", ICML 2018)."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -28,8 +30,8 @@ class GradNorm(GramStrategy):
 
     first_losses: torch.Tensor
 
-    def __init__(self, alpha: float = 1.5) -> None:
-        super().__init__()
+    def __init__(self, alpha: float = 1.5, **options: Any) -> None:
+        super().__init__(**options)
         if not alpha >= 0:
             raise ValueError(f"alpha must be at least 0, got {alpha}")
         self.alpha = alpha

@@ -1,5 +1,7 @@
 """GradVac (Wang et al., "Gradient Vaccine", ICLR 2021, arXiv:2010.05874)."""
 
+from typing import Any
+
 import torch
 
 from mtlsweep.losses.base import GramStrategy
@@ -30,8 +32,8 @@ class GradVac(GramStrategy):
 
     target: torch.Tensor
 
-    def __init__(self, decay: float = 0.5) -> None:
-        super().__init__()
+    def __init__(self, decay: float = 0.5, **options: Any) -> None:
+        super().__init__(**options)
         if not 0 <= decay <= 1:
             raise ValueError(f"decay must be in [0, 1], got {decay}")
         self.decay = decay

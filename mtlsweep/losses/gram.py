@@ -68,3 +68,31 @@ def minimum_norm(pair: Pair, shift: torch.Tensor | float = 0.0) -> torch.Tensor:
     # Each weight from its own numerator: 1 - x would lose the digits of a small second weight.
     numerators = torch.stack([coarse - pair.product - shift, fine - pair.product + shift])
     return quotient(numerators, pair.gap, otherwise=0.5).clamp(0, 1)
+
+
+def rescale(gram: torch.Tensor, weights: torch.Tensor, length: str) -> torch.Tensor:
+    """Weights `(2,)` in the same ratio, of an update as long as the option says: `own`, `sum` (as g1 + g2) or `fine` (as g1).
+
+    The lengths are the Gram matrix's, so that an update that cancels to its rounding has no direction, and becomes zero.
+    """
+    if length == "own":
+        return weights
+    pair = measure(gram)
+    parts = weights.double() * pair.norms
+    squared = parts.square().sum() + 2 * parts.prod() * pair.cosine
+    known = squared > pair.epsilon * parts.abs().sum().square()
+    own = torch.where(known, squared, 0).sqrt()
+    return (weights.double() * quotient(_target(pair, length), own)).to(weights.dtype)
+
+
+def length_factor(gram: torch.Tensor, update: torch.Tensor, length: str) -> torch.Tensor:
+    """The factor that gives an update `(P,)`, not a sum of the two gradients, the length that the option says; a scalar."""
+    if length == "own":
+        return torch.ones_like(gram[0, 0])
+    pair = measure(gram)
+    return quotient(_target(pair, length) * pair.size, update.norm().double()).to(gram.dtype)
+
+
+def _target(pair: Pair, length: str) -> torch.Tensor:
+    """In units of `size`."""
+    return (pair.squares.sum() + 2 * pair.product).clamp_min(0).sqrt() if length == "sum" else pair.norms[0]

@@ -23,6 +23,8 @@ class IMTLG(GramStrategy):
     pseudo-inverse agrees with the above for a zero gradient, not for exactly parallel ones. The authors' own code was not read.
     """
 
+    scale_invariant = True
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         pair = measure(gram)
         total = pair.norms.sum()

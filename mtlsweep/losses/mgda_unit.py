@@ -19,6 +19,8 @@ class MGDAUnit(GramStrategy):
     vector is the update; where both are, the weights are 0. (LibMTL fails on a zero gradient.)
     """
 
+    scale_invariant = True
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         pair = measure(gram)
         alone = 1 / pair.size

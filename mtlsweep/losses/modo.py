@@ -1,5 +1,7 @@
 """MoDo (Chen et al., "Three-Way Trade-Off in Multi-Objective Learning", NeurIPS 2023; arXiv:2305.20057, not verified)."""
 
+from typing import Any
+
 import torch
 
 from mtlsweep.losses.base import GramStrategy
@@ -27,8 +29,8 @@ class MoDo(GramStrategy):
 
     mixture: torch.Tensor
 
-    def __init__(self, rate: float = 0.001, decay: float = 0.1) -> None:
-        super().__init__()
+    def __init__(self, rate: float = 0.001, decay: float = 0.1, **options: Any) -> None:
+        super().__init__(**options)
         if not rate > 0:
             raise ValueError(f"rate must be above 0, got {rate}")
         if not decay >= 0:

@@ -24,6 +24,8 @@ class NashMTL(GramStrategy):
     clipped. LibMTL scales the heads' gradients by the weights too.
     """
 
+    scale_invariant = True
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         pair = measure(gram)
         alone = 1 / pair.size

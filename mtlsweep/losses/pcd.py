@@ -1,5 +1,7 @@
 """PCD ("Not All Objectives Are Born Equal: Priority-Constrained Descent ...", TMLR 2026, arXiv:2606.29521, as TorchJD cites it)."""
 
+from typing import Any
+
 import torch
 
 from mtlsweep.losses.base import GramStrategy
@@ -27,10 +29,11 @@ class PCD(GramStrategy):
         memory: beta of the paper, the weight of the past in the averages, in [0, 1); 0.999 in TorchJD.
     """
 
+    scale_invariant = True
     moments: torch.Tensor
 
-    def __init__(self, share: float = 0.02, memory: float = 0.999) -> None:
-        super().__init__()
+    def __init__(self, share: float = 0.02, memory: float = 0.999, **options: Any) -> None:
+        super().__init__(**options)
         if not 0 <= share <= 1:
             raise ValueError(f"share must be in [0, 1], got {share}")
         if not 0 <= memory < 1:

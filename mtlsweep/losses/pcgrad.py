@@ -9,7 +9,16 @@ class PCGrad(GramStrategy):
     """Where the two trunk gradients conflict, each loses its projection on the other; their sum is the update.
 
     With A = |g1|^2, C = |g2|^2, B = g1.g2: weights `(1 - B / A, 1 - B / C)` if B < 0, else `(1, 1)`. With two tasks the paper's random
-    order of the projections makes no difference. (The benchmark's published PCGrad leaves the coarse head untrained.)
+    order of the projections makes no difference. The update conflicts with neither gradient.
+
+    Cost: 1 forward, 2 backward passes. No parameters, no state. The coarse loss's scale matters: it is the plain sum wherever B >= 0.
+    Convention: sum, as the paper and the libraries have it; UPGrad is half of it.
+
+    Limits: opposite gradients cancel to no update; a zero gradient leaves the other as it is; two zero ones have weights (1, 1).
+
+    LibMTL adds 1e-8 to A and C: at norms of 1e-6 its update is 44 % off. The benchmark's published PCGrad collects parameters
+    from the graph of the fine loss: the fine head is inside the projection and the coarse head is never trained. That is
+    `pcgrad_mlsbench`, this class with `scope=fine_path`.
     """
 
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """SDMGrad (Xiao, Ban & Ji, "Direction-oriented Multi-objective Learning", NeurIPS 2023, arXiv:2305.18409)."""
 
+from typing import Any
+
 import torch
 
 from mtlsweep.losses.base import GramStrategy
@@ -26,8 +28,8 @@ class SDMGrad(GramStrategy):
         pull: lambda of the paper, at least 0. 0.3 in the authors' experiments, LibMTL and TorchJD.
     """
 
-    def __init__(self, pull: float = 0.3) -> None:
-        super().__init__()
+    def __init__(self, pull: float = 0.3, **options: Any) -> None:
+        super().__init__(**options)
         if not pull >= 0:
             raise ValueError(f"pull must be at least 0, got {pull}")
         self.pull = pull

@@ -4,12 +4,14 @@ No generator's state is among it: every random number is drawn from a stream of 
 """
 
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
+from mtlsweep.losses import Strategy
 from mtlsweep.runs import RunDirectory
 from mtlsweep.train.epoch import Trainer
 
@@ -80,10 +82,14 @@ def unsaved(strategy: nn.Module) -> list[str]:
 
 
 def _attributes(strategy: nn.Module) -> dict[str, dict[str, Any]]:
-    return {
-        path: {name: value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE}
-        for path, module in strategy.named_modules()
-    }
+    return {path: dict(_state(module)) for path, module in strategy.named_modules()}
+
+
+def _state(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(module).items():
+        of_the_engine = name == "generator" and isinstance(module, Strategy)  # made anew for every epoch
+        if name not in _OF_EVERY_MODULE and not of_the_engine:
+            yield name, value
 
 
 def _can_be_saved(value: Any) -> bool:

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from mtlsweep import interrupt
 from mtlsweep.data import Augmentation, Dataset, Split, normalize
+from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
-from mtlsweep.randomness import stream
+from mtlsweep.randomness import generator, stream
 from mtlsweep.train.engine import Engine
-from mtlsweep.train.steps import Batch, Forward, Moment, Outcome, step_program
+from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.programs import step_program
+from mtlsweep.train.steps import Moment, Outcome
 
 # Images a forward pass of the evaluation. Larger batches fall out of a CPU's cache.
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
@@ -59,7 +63,7 @@ class Trainer:
 
     def train(self, moment: Moment, on_step: Callable[[], None]) -> torch.Tensor:
         """One pass over the training set. Returns the means of `Outcome`'s fields over images (losses, correct) and steps (the rest)."""
-        step = step_program(self.strategy)
+        program = step_program(self.network, self.strategy)
         count = len(self.data.train)
         device = self.engine.device
         order = torch.from_numpy(stream(self.seed, "order", moment.epoch).permutation(count)).to(device)
@@ -69,12 +73,15 @@ class Trainer:
         shares = {size: self._shares(size, count) for size in {min(self.batch_size, count), count % self.batch_size}}
         self.model.train()
         self.strategy.train()
-        for start in range(0, count, self.batch_size):
+        if isinstance(self.strategy, Strategy):
+            self.strategy.generator = generator(device, self.seed, "strategy", moment.epoch)
+        for step, start in enumerate(range(0, count, self.batch_size)):
             indices = order[start : start + self.batch_size]
             batch = self._batch(indices, codes[:, start : start + self.batch_size])
             self.optimizer.zero_grad()
-            outcome = step(self._forward, self.model, self.strategy, batch, moment)
+            outcome = program(batch, moment._replace(step=step))
             self.optimizer.step()
+            self._after_step(batch, moment)
             totals += torch.stack(outcome) * shares[len(indices)]
             on_step()
             interrupt.check()
@@ -89,19 +96,22 @@ class Trainer:
             for start in range(0, len(split), size):
                 window = slice(start, start + size)
                 images = split.images[window].permute(0, 3, 1, 2)
-                fine, coarse = self._forward(self.data.prepare(images, self.engine))
+                fine, coarse = self.network.logits(self.network.features(self.data.prepare(images, self.engine)))
                 correct[0] += (fine.argmax(1) == split.fine[window]).sum()
                 correct[1] += (coarse.argmax(1) == split.coarse[window]).sum()
                 interrupt.check()
         return [100 * count / len(split) for count in correct.tolist()]
 
     @property
-    def _forward(self) -> Forward:
-        def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            with self.engine.autocast():
-                return self.model(images)
+    def network(self) -> Network:
+        """The model in the engine's precision."""
+        return Network(self.model, self.engine.autocast)
 
-        return forward
+    def _after_step(self, batch: Batch, moment: Moment) -> None:
+        after_step: Any = getattr(self.strategy, "after_step", None)
+        if after_step:
+            losses = self.network.losses_again(batch)
+            after_step(torch.stack([losses.fine, moment.coarse_factor * losses.coarse]))
 
     def _batch(self, indices: torch.Tensor, codes: torch.Tensor) -> Batch:
         images = self.data.prepare(self.data.augmentation.batch(indices, codes), self.engine)

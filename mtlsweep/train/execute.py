@@ -66,6 +66,11 @@ class _Run:
         if saved:
             checkpoint.restore(self.trainer, saved)
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
+        elif getattr(self.strategy, "scale_invariant", False) and self._fades():
+            self._say(
+                "note: the direction of this strategy's updates does not depend on the coarse loss's scale: the curriculum changes it "
+                "only where it is exactly 0"
+            )
         self.saved_at = time.monotonic()
         self.unsaved: list[str] = []
 
@@ -98,6 +103,9 @@ class _Run:
         (self.claim.directory / checkpoint.NAME).unlink(missing_ok=True)
         self._say(log.final_line(self.description["options"], vars(result)))
         return vars(result)
+
+    def _fades(self) -> bool:
+        return len({self.curriculum(epoch, self.epochs) for epoch in range(self.epochs)}) > 1
 
     def _build(self, engine: Engine) -> Trainer:
         schedule, seed = self.settings["schedule"], self.settings["seed"]
