@@ -70,6 +70,15 @@ def test_a_gradient_strategy_updates_the_trunk_and_leaves_heads_their_own() -> N
     assert outcome.cosine.isfinite()
 
 
+def test_memory_layout_of_the_gradients_does_not_matter() -> None:
+    updates = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = network().to(memory_format=layout)
+        step(model, Swapped())
+        updates.append(gradients(model))
+    assert_same(*updates)
+
+
 @pytest.mark.parametrize("make_strategy", [lambda: Fixed(0.3, 2.0), Swapped])
 @pytest.mark.parametrize("length", ["sum", "fine"])
 def test_length_is_the_one_asked_for_and_the_direction_stays(make_strategy: Callable[[], Any], length: str) -> None:

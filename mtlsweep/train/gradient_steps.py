@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.utils import parameters_to_vector
 
 from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.gram import length_factor, rescale
@@ -136,8 +135,8 @@ class CombineStep(GradientStep):
         """Put the strategy's update in the trunk's `grad`s."""
         fine, coarse = self.trunk_gradients(given)
         gram, moment = gram_matrix(fine, coarse), given.moment
-        vectors = (parameters_to_vector(fine), parameters_to_vector(coarse))
-        update, weights = self.strategy.combine(*vectors, given.losses, moment.epoch, moment.total_epochs)
+        fine_vector, coarse_vector = (torch.cat([one.reshape(-1) for one in task]) for task in (fine, coarse))
+        update, weights = self.strategy.combine(fine_vector, coarse_vector, given.losses, moment.epoch, moment.total_epochs)
         factor = length_factor(gram, update, self.strategy.length)
         for parameter, part in zip(self.trunk, (update * factor).split([one.numel() for one in fine]), strict=True):
             parameter.grad = part.view_as(parameter)
