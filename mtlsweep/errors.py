@@ -7,5 +7,5 @@ class UserError(Exception):
 
 def summary(error: BaseException) -> str:
     """What went wrong in one line: a user's error says it, any other's type is named."""
-    message = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
+    message = str(error).strip().partition("\n")[0]
+    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}".removesuffix(": ")

@@ -123,7 +123,7 @@ def test_failed_cell_costs_one_cell_and_is_retried(tmp_path: Path) -> None:
     arguments = ["-m", *TINY, "loss=user/file", "seed=1", EVERY_EPOCH]
     ended = finish(start([*arguments, "loss.path=my_loss.py,fixed.py"], tmp_path))
     assert ended.status == 1
-    assert "failed: RuntimeError: out of ideas (traceback in runs/default/resnet20/user-file/smoke/" in ended.out
+    assert "failed: my_loss.py, line 7: RuntimeError: out of ideas (traceback in runs/default/resnet20/user-file/smoke/" in ended.out
     assert "1 failed, 1 completed" in ended.out
     assert "Traceback" not in ended.err
     (failed,) = (path.parent for path in tmp_path.glob("runs/**/status.json"))
@@ -177,7 +177,7 @@ def test_strategy_that_exits_fails_its_cell_only(tmp_path: Path) -> None:
     ended = finish(start(["-m", *TINY, "loss=user/file", "loss.path=my_loss.py", "seed=1,2"], tmp_path))
     assert ended.status == 1
     assert "2 failed" in ended.out
-    assert "failed: SystemExit: out of ideas" in ended.out
+    assert "failed: my_loss.py, line 7: SystemExit: out of ideas" in ended.out
 
 
 def test_data_are_looked_for_before_the_sweep_begins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One epoch: training on every image once, evaluation; nothing is copied to the host in between."""
+"""One epoch: training on every image once, evaluation; nothing is copied to the host in between, but for the check of a run's first step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from mtlsweep.randomness import generator, stream
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, Outcome, check_first
 
 # Images a forward pass of the evaluation. Larger batches fall out of a CPU's cache.
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
@@ -80,6 +80,8 @@ class Trainer:
             batch = self._batch(indices, codes[:, start : start + self.batch_size])
             self.optimizer.zero_grad()
             outcome = program(batch, moment._replace(step=step))
+            if moment.epoch == step == 0:
+                check_first(self.strategy, outcome)
             self.optimizer.step()
             self._after_step(batch, moment)
             totals += torch.stack(outcome) * shares[len(indices)]

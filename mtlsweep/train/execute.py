@@ -10,6 +10,7 @@ from torch import nn
 
 from mtlsweep import data
 from mtlsweep.config import DataConfig
+from mtlsweep.losses.user import faults_named
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim, RunDirectory
@@ -40,7 +41,8 @@ def execute(directory: RunDirectory, settings: dict[str, Any], display: Display,
         if finished:
             return finished
         run = _Run(claim, settings, directory.describe(), display)
-        run.train()
+        with faults_named(run.strategy):
+            run.train()
         return run.finish()
 
 

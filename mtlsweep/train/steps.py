@@ -1,5 +1,6 @@
 """What a step program is, and that of scalar strategies: from a mini-batch to gradients on every parameter."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from mtlsweep.errors import UserError
+from mtlsweep.losses.user import name_of
 from mtlsweep.train.network import Batch, Losses, Network
 
 
@@ -63,19 +65,40 @@ class ScalarStep:
         # The gradient that arrives at each loss is its effective weight, whatever the strategy computes; it costs nothing.
         losses.fine.retain_grad()
         losses.coarse.retain_grad()
-        minimised = self.strategy(losses.fine, moment.coarse_factor * losses.coarse, moment.epoch, moment.total_epochs)
-        _check_scalar(self.strategy, minimised)
+        # A copy: a strategy may change what it is given in place, and what is recorded stays what the network did.
+        minimised = self.strategy(losses.fine.clone(), moment.coarse_factor * losses.coarse, moment.epoch, moment.total_epochs)
+        _check_scalar(self.strategy, minimised, losses.fine.device)
         minimised.sum().backward()  # of one element; its shape may be (1,)
         weights = [torch.zeros_like(losses.correct) if loss.grad is None else loss.grad for loss in (losses.fine, losses.coarse)]
         unknown = torch.full_like(losses.correct, torch.nan)
         return Outcome.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
 
 
-def _check_scalar(strategy: nn.Module, minimised: object) -> None:
-    name = type(strategy).__name__
+def check_first(strategy: nn.Module, outcome: Outcome) -> None:
+    """Check the first step of a run, where nothing can have diverged yet. (Later ones are not looked at: that would wait for the device.)
+
+    Raises:
+        UserError: of finite losses the strategy has made something that is NaN or infinite, or that has such derivatives.
+    """
+    value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(outcome[:6]).tolist()
+    if math.isfinite(fine_loss + coarse_loss) and not math.isfinite(value + fine_weight + coarse_weight):
+        gave = f"{value:.4g} (derivatives {fine_weight:.4g} and {coarse_weight:.4g})"
+        raise UserError(f"{name_of(strategy)} gave {gave} for the first step's losses, {fine_loss:.4g} and {coarse_loss:.4g}")
+
+
+def _check_scalar(strategy: nn.Module, minimised: object, device: torch.device) -> None:
+    fault = _fault(minimised, device)
+    if fault:
+        raise UserError(f"{name_of(strategy)}.forward returned {fault}")
+
+
+def _fault(minimised: object, device: torch.device) -> str | None:
     if not isinstance(minimised, torch.Tensor):
-        raise UserError(f"{name}.forward returned a {type(minimised).__name__}: it must return a scalar tensor")
+        return f"a {type(minimised).__name__}: it must return a scalar tensor"
     if minimised.numel() != 1:
-        raise UserError(f"{name}.forward returned a tensor of shape {tuple(minimised.shape)}: it must return a scalar tensor")
+        return f"a tensor of shape {tuple(minimised.shape)}: it must return a scalar tensor"
+    if minimised.device != device:
+        return f"a tensor on {minimised.device}: it must stay where the losses are, on {device}"
     if not minimised.requires_grad:
-        raise UserError(f"{name}.forward returned a tensor without a gradient: it must be computed from the losses, not from their values")
+        return "a tensor without a gradient: it must be computed from the losses, not from their values"
+    return None
