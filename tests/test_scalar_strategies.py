@@ -1,23 +1,23 @@
-"""Loss-only strategies: value and effective weights against formulas worked out here, and against golden numbers."""
+"""Loss-only strategies: value and effective weights against formulas worked out here."""
 
-import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import ROOT
+from scalar_losses import COARSE, FINE, evaluate, losses_around_steps, warmed_up
 
 from mtlsweep.losses import ScalarStrategy
 from mtlsweep.losses.bmtl import BMTL
 from mtlsweep.losses.calibrated_exponential import CalibratedExponential
 from mtlsweep.losses.constant import Constant
 from mtlsweep.losses.coupled_ema import CoupledEMA
-from mtlsweep.losses.dwa import DWA
 from mtlsweep.losses.dwa_batch import DWABatch
-from mtlsweep.losses.equal import Equal
+from mtlsweep.losses.famo import FAMO
 from mtlsweep.losses.gated_valve import GatedValve
 from mtlsweep.losses.gls import GLS
+from mtlsweep.losses.go4align import GO4Align
+from mtlsweep.losses.igb import IGB
 from mtlsweep.losses.imtl_l import IMTLL
 from mtlsweep.losses.log_sum import LogSum
 from mtlsweep.losses.mean import Mean
@@ -28,19 +28,6 @@ from mtlsweep.losses.uncertainty_classification import UncertaintyClassification
 from mtlsweep.losses.uncertainty_warmup_cosine import UncertaintyWarmupCosine
 from mtlsweep.losses.uw_so import UWSO
 
-FINE, COARSE = 2.5, 1.2
-GOLDEN = ROOT.parent / "shared" / "golden" / "losses.json"
-
-
-def evaluate(
-    strategy: ScalarStrategy, losses: Sequence[float] = (FINE, COARSE), epoch: int = 0, total: int = 10
-) -> tuple[float, list[float]]:
-    """Value and effective weights."""
-    tensors = [torch.tensor(loss, dtype=torch.float64, requires_grad=True) for loss in losses]
-    value = strategy.double()(tensors[0], tensors[1], epoch, total)
-    value.backward()
-    return value.item(), [0.0 if tensor.grad is None else tensor.grad.item() for tensor in tensors]
-
 
 def with_log_variances(strategy: Uncertainty, fine: float, coarse: float) -> Uncertainty:
     with torch.no_grad():
@@ -48,13 +35,8 @@ def with_log_variances(strategy: Uncertainty, fine: float, coarse: float) -> Unc
     return strategy
 
 
-def warmed_up(*epochs: Sequence[float], mu: float = 1.0) -> STCH:
-    strategy = STCH(mu=mu, warmup_epochs=len(epochs) - 1)
-    for means in epochs:
-        strategy.on_epoch_end(torch.tensor(means))
-    return strategy
-
-
+# What one step with step size 1/2 makes of the fine task's share of 1/2.
+SHARE = 1 / (1 + math.exp((FINE - COARSE) / 2))
 SOFT = [math.exp(1 / FINE), math.exp(1 / COARSE)]
 CASES = [
     pytest.param(Mean(), 0, (FINE + COARSE) / 2, (0.5, 0.5), id="mean"),
@@ -77,6 +59,21 @@ CASES = [
         (math.exp(FINE / 2), math.exp(COARSE / 2)),
         id="bmtl",
     ),
+    pytest.param(
+        FAMO(),
+        0,
+        math.log(FINE * COARSE) * FINE * COARSE / (FINE + COARSE),
+        (COARSE / (FINE + COARSE), FINE / (FINE + COARSE)),
+        id="famo",
+    ),
+    pytest.param(
+        GO4Align(0.5),
+        0,
+        FINE + COARSE,
+        (SHARE * (FINE + COARSE) / FINE, (1 - SHARE) * (FINE + COARSE) / COARSE),
+        id="go4align",
+    ),
+    pytest.param(IGB(), 0, math.log(FINE * COARSE), (1 / FINE, 1 / COARSE), id="igb-before-the-base"),
     pytest.param(STCH(), 0, math.log(FINE * COARSE), (1 / FINE, 1 / COARSE), id="stch-warm-up"),
     pytest.param(
         warmed_up((9.0, 9.0), (4.0, 3.0)),
@@ -136,15 +133,27 @@ def test_imtl_l_trains_as_uncertainty_does() -> None:
             optimizer.zero_grad()
 
 
-def test_rlw_draws_weights_that_sum_to_one_from_the_runs_stream() -> None:
-    drawn = []
-    for _ in range(2):
-        torch.manual_seed(5)
-        strategy = RLW()
-        drawn.append([evaluate(strategy)[1] for _ in range(3)])
-    assert drawn[0] == drawn[1]
-    assert drawn[0][0] != drawn[0][1]
-    assert all(sum(weights) == pytest.approx(1) for weights in drawn[0])
+def drawn(seed: int, steps: int = 3, own: bool = True) -> list[list[float]]:
+    strategy = RLW()
+    if own:
+        strategy.generator = torch.Generator().manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+    return [evaluate(strategy)[1] for _ in range(steps)]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_rlw_draws_weights_that_sum_to_one_from_the_runs_stream(own: bool) -> None:
+    weights = drawn(5, own=own)
+    assert weights == drawn(5, own=own) != drawn(6, own=own)
+    assert weights[0] != weights[1]
+    assert all(sum(pair) == pytest.approx(1) for pair in weights)
+
+
+def test_rlw_with_a_generator_of_its_own_leaves_torchs_alone() -> None:
+    before = torch.get_rng_state()
+    drawn(5)
+    assert torch.get_rng_state().equal(before)
 
 
 def test_dwa_batch_is_uniform_in_the_first_epoch_then_follows_the_last_step() -> None:
@@ -179,41 +188,108 @@ def test_coupled_emas_guide_follows_the_averages() -> None:
 
 
 @pytest.mark.parametrize(
-    "strategy", [GLS(), LogSum(), warmed_up((2.0, 1.0)), STCH(), UWSO(), DWABatch(), BMTL(), CoupledEMA(), GatedValve(), DWA()]
+    ("strategy", "weight"),
+    [
+        (GLS(), 1),
+        (LogSum(), 1 / FINE),
+        (warmed_up((2.0, 1.0)), 2 / FINE),
+        (UWSO(), 1),
+        (FAMO(), 1),
+        (GO4Align(0.0), 0.5),
+        (IGB(), 1 / FINE),
+    ],
 )
-def test_coarse_loss_faded_to_nothing_leaves_the_fine_loss(strategy: ScalarStrategy) -> None:
+def test_coarse_loss_of_exactly_nothing_drops_out(strategy: ScalarStrategy, weight: float) -> None:
     for _ in range(3):
-        value, weights = evaluate(strategy, (FINE, 0.0), epoch=1)
-        assert math.isfinite(value)
-        assert all(map(math.isfinite, weights))
+        assert evaluate(strategy, (FINE, 0.0), epoch=1)[1][0] == pytest.approx(weight)
 
 
-@pytest.mark.parametrize("strategy", [GLS(), LogSum(), STCH()])
-def test_scale_of_the_coarse_loss_does_not_change_the_direction(strategy: ScalarStrategy) -> None:
-    """In terms of the unscaled coarse loss: its weight is the derivative by the scaled one, times the scale."""
-    whole, faded = (evaluate(strategy, (FINE, scale * COARSE))[1] for scale in (1.0, 0.01))
-    assert 0.01 * faded[1] / faded[0] == pytest.approx(whole[1] / whole[0])
+def test_go4align_leans_to_the_task_whose_losses_have_been_smaller() -> None:
+    strategy = GO4Align(0.5)
+    seen = [(FINE, COARSE), (1.0, 3.0)]
+    for pair in seen:
+        weights = evaluate(strategy, pair)[1]
+    fine, coarse = (math.exp(-0.5 * sum(losses)) for losses in zip(*seen, strict=True))
+    share = fine / (fine + coarse)
+    assert weights == pytest.approx([share * 4.0 / 1.0, (1 - share) * 4.0 / 3.0], rel=1e-6)
 
 
-SAME_AS_GOLDEN = {
-    ("Sum", "{}"): lambda: Equal(),
-    ("Mean", "{}"): lambda: Mean(),
-    ("Constant", '{"weights": [1, 0.3]}'): lambda: Constant(1.0, 0.3),
-    ("GeometricMean (GLS)", "{}"): lambda: GLS(),
-    ("IMTL-L", '{"log_scale": [0, 0]}'): lambda: IMTLL(),
-}
+def test_go4align_forgets_no_share_however_large_the_losses_were() -> None:
+    strategy = GO4Align(1.0)
+    for pair in [(1000.0, 1.0)] * 3 + [(1.0, 1000.0)] * 3:
+        weights = evaluate(strategy, pair)[1]
+    assert weights == pytest.approx([0.5 * 1001 / 1, 0.5 * 1001 / 1000])
 
 
-@pytest.mark.skipif(not GOLDEN.exists(), reason="no ../shared/golden")
-def test_values_are_torchjds() -> None:
-    """Not compared: UW (TorchJD halves both terms), STCH (another normalisation: LibMTL's here), DWA and FAMO (they have a history)."""
-    compared = 0
-    for record in json.loads(GOLDEN.read_text())["records"]:
-        make = SAME_AS_GOLDEN.get((record["method"], json.dumps(record["hyperparameters"])))
-        if make is None or 0.0 in record["losses"]:  # at 0 GLS's derivative is infinite, and this package's is defined otherwise
-            continue
-        value, weights = evaluate(make(), record["losses"])
-        assert value == pytest.approx(record["value"], rel=1e-6)
-        assert weights == pytest.approx(record["dvalue_dlosses"], rel=1e-6)
-        compared += 1
-    assert compared >= 20
+def test_igb_weighs_by_what_is_left_to_improve_since_the_base_epoch() -> None:
+    strategy = IGB(base_epoch=1)
+    for means in ((9.0, 9.0), (5.0, 2.0), (1.0, 1.0)):  # only the second counts
+        before = evaluate(strategy)[1]
+        strategy.on_epoch_end(torch.tensor(means))
+        if means != (1.0, 1.0):
+            assert before == pytest.approx([1 / FINE, 1 / COARSE])
+    value, weights = evaluate(strategy)
+    share = 1 / (1 + math.exp(COARSE / 2 - FINE / 5))
+    assert value == pytest.approx(2 * (share * math.log(FINE) + (1 - share) * math.log(COARSE)))
+    assert weights == pytest.approx([2 * share / FINE, 2 * (1 - share) / COARSE])
+
+
+def by_autograd_and_adam(learning_rate: float, weight_decay: float) -> list[list[float]]:
+    logits = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=learning_rate, weight_decay=weight_decay)
+    found = []
+    for before, after in losses_around_steps():
+        losses = torch.tensor(before, dtype=torch.float64, requires_grad=True)
+        shares = torch.softmax(logits, dim=0)
+        scale = 1 / (shares / losses).sum()
+        ((scale * shares).detach() * losses.log()).sum().backward()
+        assert losses.grad is not None
+        found.append(losses.grad.tolist())
+        fallen = losses.detach().log() - torch.tensor(after, dtype=torch.float64).log()
+        (logits.grad,) = torch.autograd.grad(shares, logits, fallen)
+        optimizer.step()
+    return found
+
+
+@pytest.mark.parametrize("settings", [(0.025, 1e-3), (0.5, 0.1), (0.1, 0.0)])
+def test_famo_is_adam_on_the_softmaxs_logits(settings: tuple[float, float]) -> None:
+    strategy = FAMO(*settings)
+    found = []
+    for before, after in losses_around_steps():
+        found.append(evaluate(strategy, before)[1])
+        strategy.after_step(torch.tensor(after, dtype=torch.float64))
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(by_autograd_and_adam(*settings)), rtol=1e-9, atol=0)
+    assert all(sum(weights) == pytest.approx(1) for weights in found)
+
+
+def test_famo_gives_weight_to_the_task_whose_loss_has_fallen_less() -> None:
+    strategy = FAMO()
+    before = evaluate(strategy)[1]
+    strategy.after_step(torch.tensor([0.5 * FINE, 0.9 * COARSE]))
+    assert evaluate(strategy)[1][1] > before[1]
+
+
+def test_famo_keeps_its_logits_out_of_the_networks_optimizer() -> None:
+    assert not list(FAMO().parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FAMO(learning_rate=0.0),
+        lambda: FAMO(weight_decay=-1.0),
+        lambda: GO4Align(-1.0),
+        lambda: IGB(-1),
+        lambda: STCH(mu=0.0),
+        lambda: UWSO(math.nan),
+        lambda: BMTL(0.0),
+        lambda: Constant(-1.0),
+        lambda: DWABatch(0.0),
+        lambda: CalibratedExponential(calibration_steps=0),
+        lambda: GatedValve(momentum=1.0),
+        lambda: CoupledEMA(decay=1.0),
+    ],
+)
+def test_impossible_parameter_is_refused(make: Callable[[], ScalarStrategy]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        make()

@@ -1,4 +1,4 @@
-"""Calibrated coarse x exponential decay (an entry to the benchmark cv-multitask-loss of MLS-Bench, arXiv:2605.08678)."""
+"""Calibrated coarse x exponential decay (an entry to cv-multitask-loss of Lyu et al., "MLS-Bench", 2026, arXiv:2605.08678)."""
 
 import math
 
@@ -10,11 +10,21 @@ from mtlsweep.losses.base import ScalarStrategy
 class CalibratedExponential(ScalarStrategy):
     """`L_f + (floor + span e^{-rate t}) r L_c`, r the mean of L_f / L_c over the first steps, at least 1; t = epoch / total_epochs.
 
-    Published best on ResNet-20: 68.71 %. Not verifiable: what r is during calibration; here the mean so far.
+    Published best on ResNet-20, ResNet-56 and VGG-16-BN: 68.71, 72.70 and 74.01 %.
+
+    Cost: 1 forward, 1 backward pass. State: the sum of the ratios, number of steps in it. A constant factor on the coarse loss cancels
+    while r is above 1, i.e. while the coarse loss is the smaller one; a fade does not.
+
+    Limits: a coarse loss of 0 has ratio 1.
+
+    The entry's code was not at hand: this is its published formula. Not verifiable: what r is during calibration; here the mean so far.
 
     Args:
         floor, span, rate: 0.08, 0.62 and 3 as published.
         calibration_steps: at least 1; 50 as published.
+
+    Raises:
+        ValueError: `calibration_steps` is below 1.
     """
 
     ratio_sum: torch.Tensor

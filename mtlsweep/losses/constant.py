@@ -8,8 +8,13 @@ from mtlsweep.losses.base import ScalarStrategy
 class Constant(ScalarStrategy):
     """`fine_weight L_f + coarse_weight L_c`.
 
+    Cost: 1 forward, 1 backward pass. No state, no paper. The coarse loss's scale matters. TorchJD's `Constant`.
+
     Args:
         fine_weight, coarse_weight: at least 0. The default halves the coarse loss; it is this package's, not a paper's.
+
+    Raises:
+        ValueError: a weight is below 0.
     """
 
     def __init__(self, fine_weight: float = 1.0, coarse_weight: float = 0.5) -> None:

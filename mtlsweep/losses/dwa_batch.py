@@ -1,4 +1,4 @@
-"""DWA as the benchmark published it: mini-batches in place of epochs (MLS-Bench cv-multitask-loss, arXiv:2605.08678)."""
+"""DWA on mini-batches (the baseline of cv-multitask-loss of Lyu et al., "MLS-Bench", 2026, arXiv:2605.08678)."""
 
 import torch
 
@@ -8,18 +8,27 @@ from mtlsweep.losses.base import ScalarStrategy
 class DWABatch(ScalarStrategy):
     """`w_f L_f + w_c L_c`, `w = 2 softmax(r / T)`, r the ratio of each mini-batch loss to the one before. Uniform in epoch 0.
 
-    The ratio of two mini-batches is mostly noise, so the weights stay near 1 with small fluctuations. Not verifiable: whether the published
-    code compares with the one before (as here) or the two before it.
+    DWA (Liu, Johns & Davison, CVPR 2019) as the benchmark published it. The ratio of two mini-batches is mostly noise, so the weights stay
+    near 1 with small fluctuations. Published: 67.81, 71.97 and 73.90 % on ResNet-20, ResNet-56 and VGG-16-BN. Convention: sum.
+
+    Cost: 1 forward, 1 backward pass. State: the losses of the step before. The coarse loss's scale matters.
+
+    Limits: the ratio is 1 where the loss before was 0.
+
+    Not verifiable: whether the published code compares with the one before (as here) or the two before it.
 
     Args:
-        temperature: T; 2 as published.
+        temperature: T, above 0; 2 as published.
+
+    Raises:
+        ValueError: `temperature` is not above 0.
     """
 
     previous: torch.Tensor
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
         self.register_buffer("previous", torch.ones(2))

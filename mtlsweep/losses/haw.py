@@ -1,4 +1,4 @@
-"""HAW: uncertainty weighting whose coarse precision fades (an entry to the benchmark cv-multitask-loss of MLS-Bench, arXiv:2605.08678)."""
+"""HAW (an entry to cv-multitask-loss of Lyu et al., "MLS-Bench", 2026, arXiv:2605.08678)."""
 
 import torch
 
@@ -8,10 +8,18 @@ from mtlsweep.losses.uncertainty import Uncertainty
 class HAW(Uncertainty):
     """`e^{-s_f} L_f + (1 - t)^beta e^{-s_c} L_c + s_f + s_c`, t = epoch / total_epochs.
 
-    Equal to uncertainty weighting of a coarse loss that is scaled by `(1 - t)^beta`.
+    Equal to `uncertainty` of a coarse loss that is scaled by `(1 - t)^beta`. Published best on ResNet-20: 66.55 %.
+
+    Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it; s follows the fade too, and so
+    undoes some of it.
+
+    The entry's code was not at hand: this is its published formula.
 
     Args:
-        beta: exponent of the fade; 2 in the published entry.
+        beta: exponent of the fade, at least 0; 2 in the published entry.
+
+    Raises:
+        ValueError: `beta` is below 0.
     """
 
     def __init__(self, beta: float = 2.0) -> None:

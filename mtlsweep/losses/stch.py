@@ -1,19 +1,31 @@
-"""Smooth Tchebycheff scalarisation (Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization", ICML 2024)."""
+"""STCH (Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization", ICML 2024, arXiv:2402.19078)."""
 
 import torch
 
 from mtlsweep.losses.base import ScalarStrategy
+from mtlsweep.losses.logarithm import LOWEST, logarithms
 
 
 class STCH(ScalarStrategy):
     """`2 mu log(sum_k exp(log(L_k / nadir_k) / mu))`: a smooth maximum of the losses relative to where they stood after the warm-up.
 
-    Until then `log L_f + log L_c`. The factor 2 and the warm-up are LibMTL's form for deep networks, which also takes the nadir as the mean
-    losses of the epoch behind the warm-up. The fine loss alone is minimised once a curriculum has faded the coarse loss to exactly 0.
+    Smooth Tchebycheff scalarisation. Until the nadir is known, `log L_f + log L_c`.
+
+    Cost: 1 forward, 1 backward pass. State: the nadir, number of epochs seen. A constant factor on the coarse loss cancels; a fade does
+    not, because the nadir stays behind, so it is not marked scale-invariant.
+
+    Limits: a loss of exactly 0 drops out: twice the logarithm of the other is minimised. The nadir is 1 where the mean was 0.
+
+    The factor 2, the logarithms and the warm-up are LibMTL's form for deep networks, which also takes the nadir as the mean losses of the
+    epoch behind the warm-up. TorchJD's `STCH` is the paper's formula on the losses as they are, with preferences lambda_k of 1/2: on
+    `log(L / nadir)`, with preferences 1 and times 2, it is this.
 
     Args:
         mu: above 0; 1 in LibMTL. A small mu is nearly a hard maximum.
         warmup_epochs: at least 0; 4 in LibMTL.
+
+    Raises:
+        ValueError: an argument is out of its range.
     """
 
     nadir: torch.Tensor
@@ -21,7 +33,7 @@ class STCH(ScalarStrategy):
 
     def __init__(self, mu: float = 1.0, warmup_epochs: int = 4) -> None:
         super().__init__()
-        if mu <= 0 or warmup_epochs < 0:
+        if not mu > 0 or warmup_epochs < 0:
             raise ValueError(f"mu must be above 0 and warmup_epochs at least 0, got {mu} and {warmup_epochs}")
         self.mu = mu
         self.warmup_epochs = warmup_epochs
@@ -29,12 +41,11 @@ class STCH(ScalarStrategy):
         self.register_buffer("epochs_seen", torch.zeros((), dtype=torch.int64))
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        faded = coarse_loss == 0
-        logarithms = torch.log(torch.stack([fine_loss, torch.where(faded, 1.0, coarse_loss)]))
+        losses = torch.stack([fine_loss, coarse_loss])
         if epoch <= self.warmup_epochs:
-            return logarithms.sum()
-        smooth_maximum = 2 * self.mu * torch.logsumexp((logarithms - torch.log(self.nadir)) / self.mu, dim=0)
-        return torch.where(faded, 2 * logarithms[0], smooth_maximum)
+            return logarithms(losses).sum()
+        relative = (logarithms(losses) - torch.log(self.nadir)) / self.mu
+        return 2 * self.mu * torch.logsumexp(torch.where(losses == 0, LOWEST, relative), dim=0)
 
     def on_epoch_end(self, mean_losses: torch.Tensor) -> None:
         """Keep the means of the epoch behind the warm-up."""

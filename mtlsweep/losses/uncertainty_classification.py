@@ -1,4 +1,4 @@
-"""Uncertainty weighting in its form for classification (Kendall, Gal & Cipolla, CVPR 2018, arXiv:1705.07115)."""
+"""Uncertainty weighting for classification (Kendall, Gal & Cipolla, "Multi-Task Learning Using ...", CVPR 2018, arXiv:1705.07115)."""
 
 import torch
 
@@ -9,6 +9,9 @@ class UncertaintyClassification(Uncertainty):
     """`e^{-s_f} L_f + s_f / 2 + e^{-s_c} L_c + s_c / 2` with learned log-variances s, from 0.
 
     At the minimum over s each weight is 1 / (2 L): half of `uncertainty`'s. The benchmark's `uncertainty` has s in place of s / 2.
+
+    Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it. LibMTL and TorchJD have the form
+    for regression only, `e^{-s} L / 2 + s / 2`.
     """
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
