@@ -63,6 +63,21 @@ class Exponential:
         return self.floor + (self.start - self.floor) * math.exp(-self.rate * epoch / total_epochs)
 
 
+@dataclass(frozen=True)
+class Step:
+    """`start` until the share `at` of the epochs is over, `floor` from then on."""
+
+    at: float = 0.5
+    start: float = 1.0
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 < self.at < 1, f"at must be above 0 and below 1, got {self.at}")
+
+    def __call__(self, epoch: int, total_epochs: int) -> float:
+        return self.start if epoch < self.at * total_epochs else self.floor
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mtlsweep.curriculum import Constant, Cosine, Exponential, Polynomial
+from mtlsweep.curriculum import Constant, Cosine, Exponential, Polynomial, Step
 
 FADES = [
     Polynomial(1.0),
@@ -11,11 +11,12 @@ FADES = [
     Cosine(warmup=0.15, floor=0.1),
     Exponential(3.0),
     Exponential(3.0, floor=0.2),
+    Step(0.5, floor=0.1),
 ]
 
 
 @pytest.mark.parametrize("fade", FADES)
-def test_fade_starts_at_start_and_never_rises(fade: Polynomial | Cosine | Exponential) -> None:
+def test_fade_starts_at_start_and_never_rises(fade: Polynomial | Cosine | Exponential | Step) -> None:
     values = [fade(epoch, 200) for epoch in range(200)]
     assert values[0] == 1.0
     assert values == sorted(values, reverse=True)
@@ -24,6 +25,10 @@ def test_fade_starts_at_start_and_never_rises(fade: Polynomial | Cosine | Expone
 
 def test_constant_is_constant() -> None:
     assert {Constant(0.3)(epoch, 10) for epoch in range(10)} == {0.3}
+
+
+def test_step_falls_once() -> None:
+    assert [Step(0.5, floor=0.25)(epoch, 6) for epoch in range(6)] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.25]
 
 
 def test_published_fades() -> None:
@@ -35,7 +40,7 @@ def test_published_fades() -> None:
     assert Cosine(warmup=0.15, floor=0.1)(29, 200) == 1.0
 
 
-@pytest.mark.parametrize("make", [lambda: Polynomial(0.0), lambda: Cosine(warmup=1.0), lambda: Exponential(-1.0)])
+@pytest.mark.parametrize("make", [lambda: Polynomial(0.0), lambda: Cosine(warmup=1.0), lambda: Exponential(-1.0), lambda: Step(at=1.0)])
 def test_impossible_shape_is_refused(make: type[Constant]) -> None:
     with pytest.raises(ValueError, match="must be"):
         make()
