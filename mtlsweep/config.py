@@ -68,6 +68,8 @@ class EngineConfig:
     device: str = "auto"
     precision: Precision = Precision.auto
     channels_last: bool | None = None
+    compile: bool | None = None
+    graph: bool | None = None
     threads: int | None = None
 
 

@@ -190,12 +190,16 @@ def _check_name(study: str) -> None:
 SIZES = {"cifar100": {"train": 50_000, "test": 10_000}, "synthetic": {"train": 50_000, "test": 10_000}}
 
 
+def train_images(data: Settings) -> int:
+    """Images that an epoch trains on, by the group `data` of a run's settings."""
+    return (data["train_size"] or SIZES[data["name"]]["train"]) - data["validation"]
+
+
 def _check_sizes(schedule: Settings, data: Settings) -> None:
     if data["name"] not in SIZES:
         raise UserError(f"data.name={data['name']}: must be one of {', '.join(SIZES)}")
     for split, available in SIZES[data["name"]].items():
         if (data[f"{split}_size"] or 0) > available:
             raise UserError(f"data.{split}_size={data[f'{split}_size']}: {data['name']} has {available}")
-    train = (data["train_size"] or SIZES[data["name"]]["train"]) - data["validation"]
-    if schedule["batch_size"] > train:
-        raise UserError(f"schedule.batch_size={schedule['batch_size']}: larger than the {max(train, 0)} training images")
+    if schedule["batch_size"] > train_images(data):
+        raise UserError(f"schedule.batch_size={schedule['batch_size']}: larger than the {max(train_images(data), 0)} training images")

@@ -1,15 +1,13 @@
 """Runs in this process: reproducible, resumable, honest about what they found."""
 
-import csv
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine, needs_real_data, only_run, real_data
 from torch import nn
+from trained import metrics, result, train
 
 from mtlsweep.progress import Display
 from mtlsweep.runs import METRICS, TIME_COLUMNS
@@ -17,23 +15,6 @@ from mtlsweep.runs.schema import Result
 from mtlsweep.train import checkpoint
 from mtlsweep.train.log import final_line, train_line
 from mtlsweep.train.schedule import learning_rate
-
-
-def metrics(run: Path) -> list[dict[str, str]]:
-    """The rows of a run, time aside."""
-    with open(run / "metrics.csv") as file:
-        return [{key: value for key, value in row.items() if key not in TIME_COLUMNS} for row in csv.DictReader(file)]
-
-
-def result(run: Path) -> dict[str, Any]:
-    return json.loads((run / "result.json").read_text())
-
-
-def train(cli: CommandLine, *arguments: str, study: str = "s") -> Path:
-    ended = cli(*TINY, f"study={study}", *arguments)
-    assert ended.status == 0, ended
-    (run,) = (path.parent for path in Path("runs", study).glob("**/run.json"))
-    return run
 
 
 def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,12 @@ from mtlsweep.errors import UserError
 # Settings that cannot change a run's numbers: where things are, what is kept, how it is executed.
 NEUTRAL = {
     "study", "runs_dir", "save", "rerun", "dry_run", "checkpoint_seconds",
-    "data.root", "data.download", "engine.device", "engine.threads",
+    "data.root", "data.download", "engine.device", "engine.threads", "engine.graph",
 }  # fmt: skip
 
 # Settings that came after runs had been made: dotted key -> the value that means what was done before. At that value the key does not enter
 # the signature, so that earlier runs keep theirs.
-ADDED_LATER: dict[str, Any] = {"loss.heads": "own", "loss.length": "own", "loss.scope": "trunk", "loss.refresh": 1}
+ADDED_LATER: dict[str, Any] = {"loss.heads": "own", "loss.length": "own", "loss.scope": "trunk", "loss.refresh": 1, "engine.compile": None}
 
 # The code of these is covered by the commit that is recorded with a run; that of any other `_target_` enters by its content.
 OWN_PACKAGE = "mtlsweep."

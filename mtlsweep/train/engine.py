@@ -11,6 +11,9 @@ import torch
 
 from mtlsweep.errors import UserError
 
+# Compiling takes about a minute the first time and saves a sixth or more of a step (benchmarks/README.md); shorter runs would lose by it.
+COMPILE_FROM_STEPS = 5000
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -21,12 +24,16 @@ class Engine:
         precision: "fp32", or "bf16": forward and backward pass under autocast; weights, BatchNorm statistics and losses stay fp32.
         channels_last: memory layout of images and activations.
         threads: of torch on the processor; on a CPU the rounding of sums depends on their number.
+        compile: whether the trunk is compiled; fused operations round less often.
+        graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
     """
 
     device: torch.device
     precision: str
     channels_last: bool
     threads: int
+    compile: bool
+    graph: bool
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -43,7 +50,8 @@ class Engine:
 
     def as_begun(self, described: dict[str, Any]) -> "Engine":
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
-        return replace(self, **{name: described[name] for name in ("precision", "channels_last", "threads")})
+        before = {"compile": False}  # of attempts that knew no such option
+        return replace(self, **{name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile")})
 
     def apply(self) -> None:
         """Prepare torch for a run."""
@@ -53,8 +61,12 @@ class Engine:
         torch.backends.cudnn.benchmark = False
 
 
-def resolve(settings: dict[str, Any]) -> Engine:
+def resolve(settings: dict[str, Any], steps: int = 0) -> Engine:
     """Choose what the settings leave open.
+
+    Args:
+        settings: the group `engine` of a run's.
+        steps: the run's number of optimizer steps.
 
     Raises:
         UserError: the device does not exist here.
@@ -63,7 +75,10 @@ def resolve(settings: dict[str, Any]) -> Engine:
     # instructions for it is slower in it (README).
     precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
     channels_last = True if settings["channels_last"] is None else settings["channels_last"]
-    return Engine(_device(settings["device"]), precision, channels_last, settings["threads"] or _default_threads())
+    compiled = steps >= COMPILE_FROM_STEPS if settings["compile"] is None else settings["compile"]
+    device = _device(settings["device"])
+    graph = device.type == "cuda" and settings["graph"] is not False
+    return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph)
 
 
 @cache

@@ -1,53 +1,42 @@
-"""One epoch: training on every image once, evaluation; nothing is copied to the host in between, but for the check of a run's first step."""
+"""One epoch: training on every image once, evaluation. Only a run's first step, which is checked, is copied to the host meanwhile."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from mtlsweep import interrupt
-from mtlsweep.data import Augmentation, Dataset, Split, normalize
+from mtlsweep.data import Augmentation, Split
+from mtlsweep.errors import summary
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
 from mtlsweep.randomness import generator, stream
+from mtlsweep.train.compilation import CompiledTrunk, compile_trunk
 from mtlsweep.train.engine import Engine
+from mtlsweep.train.graphs import WARMUP_STEPS, Record, RecordingFailed, Replayer
+from mtlsweep.train.lanes import exhaust
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
+from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment, Outcome, check_first
 
 # Images a forward pass of the evaluation. Larger batches fall out of a CPU's cache.
 EVAL_BATCH = {"cpu": 250, "cuda": 2000}
 
 
-@dataclass(frozen=True)
-class Resident:
-    """A data set in a device's memory, as uint8."""
-
-    train: Split
-    augmentation: Augmentation
-    validation: Split | None
-    test: Split
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> "Resident":
-        """Move a data set to a device."""
-        train = dataset.train.to(device)
-        statistics = (torch.tensor(values, device=device).view(3, 1, 1) for values in (dataset.mean, dataset.std))
-        validation = dataset.validation.to(device) if dataset.validation else None
-        return cls(train, Augmentation(train.images), validation, dataset.test.to(device), *statistics)
-
-    def prepare(self, images: torch.Tensor, engine: Engine) -> torch.Tensor:
-        """uint8 images -> what the network takes."""
-        return normalize(images, self.mean, self.std).contiguous(memory_format=engine.memory_format)
-
-
 @dataclass
 class Trainer:
-    """The parts of a run that its epochs work on."""
+    """The parts of a run that its epochs work on.
+
+    Attributes:
+        compiled: the model's trunk, compiled; None: it is called as it is.
+        record: records steps for replay; None: every step is executed by Python.
+        say: tells the user a line.
+        warm: how many steps have been executed by Python.
+    """
 
     model: TwoHeads
     strategy: nn.Module
@@ -56,45 +45,52 @@ class Trainer:
     engine: Engine
     seed: int
     batch_size: int
+    compiled: CompiledTrunk | None = None
+    record: Record | None = None
+    say: Callable[[str], None] = print
+    warm: int = field(default=0, init=False)
 
     def steps_per_epoch(self) -> int:
         """Number of mini-batches, the last, partial one included."""
         return -(-len(self.data.train) // self.batch_size)
 
+    def compile(self) -> None:
+        """Compile the trunk, for full mini-batches only.
+
+        Raises:
+            Exception: of many types, where there is no compiler or it fails.
+        """
+        images = self.data.prepare(self.data.train.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
+        self.compiled = compile_trunk(self.model, images, EVAL_BATCH[self.engine.device.type], self.engine.autocast)
+
     def train(self, moment: Moment, on_step: Callable[[], None]) -> torch.Tensor:
-        """One pass over the training set. Returns the means of `Outcome`'s fields over images (losses, correct) and steps (the rest)."""
-        program = step_program(self.network, self.strategy)
-        count = len(self.data.train)
-        device = self.engine.device
-        order = torch.from_numpy(stream(self.seed, "order", moment.epoch).permutation(count)).to(device)
-        codes = Augmentation.draw(count, stream(self.seed, "augment", moment.epoch)).to(device)
-        totals = torch.zeros(len(Outcome._fields), dtype=torch.float64, device=device)
-        # Made before the first step: a copy from the host in between would wait for the device.
-        shares = {size: self._shares(size, count) for size in {min(self.batch_size, count), count % self.batch_size}}
+        """One pass over the training set, see `steps`."""
+        return exhaust(self.steps(moment, on_step))
+
+    def steps(self, moment: Moment, on_step: Callable[[], None]) -> Generator[None, None, torch.Tensor]:
+        """One pass over the training set, with a pause after every step.
+
+        Returns the means of `Outcome`'s fields over images (losses, correct) and steps (the rest).
+        """
         self.model.train()
         self.strategy.train()
         if isinstance(self.strategy, Strategy):
-            self.strategy.generator = generator(device, self.seed, "strategy", moment.epoch)
-        for step, start in enumerate(range(0, count, self.batch_size)):
-            indices = order[start : start + self.batch_size]
-            batch = self._batch(indices, codes[:, start : start + self.batch_size])
-            self.optimizer.zero_grad()
-            outcome = program(batch, moment._replace(step=step))
-            if moment.epoch == step == 0:
-                check_first(self.strategy, outcome)
-            self.optimizer.step()
-            self._after_step(batch, moment)
-            totals += torch.stack(outcome) * shares[len(indices)]
+            self.strategy.generator = generator(self.engine.device, self.seed, "strategy", moment.epoch)
+        epoch = _Pass(self, moment)
+        for step in range(self.steps_per_epoch()):
+            epoch.step(step)
             on_step()
             interrupt.check()
-        return totals
+            yield
+        yield from self._device_done()
+        return epoch.totals
 
     def evaluate(self, split: Split) -> list[float]:
         """Fine and coarse accuracy, percent."""
         self.model.eval()
         correct = torch.zeros(2, device=self.engine.device)
         size = EVAL_BATCH[self.engine.device.type]
-        with torch.inference_mode():
+        with torch.no_grad():  # which compiled code knows better than inference_mode
             for start in range(0, len(split), size):
                 window = slice(start, start + size)
                 images = split.images[window].permute(0, 3, 1, 2)
@@ -107,19 +103,73 @@ class Trainer:
     @property
     def network(self) -> Network:
         """The model in the engine's precision."""
-        return Network(self.model, self.engine.autocast)
+        return Network(self.model, self.engine.autocast, self.compiled)
 
-    def _after_step(self, batch: Batch, moment: Moment) -> None:
-        after_step: Any = getattr(self.strategy, "after_step", None)
+    def _device_done(self) -> Generator[None, None, None]:
+        """Pauses until a GPU has done what it was asked for: runs that take turns with this one go on meanwhile."""
+        if self.engine.device.type == "cuda":
+            event = torch.cuda.Event()
+            event.record()
+            while not event.query():
+                time.sleep(5e-5)
+                yield
+
+
+class _Pass:
+    """The steps of one epoch, and the sums of what they tell."""
+
+    def __init__(self, trainer: Trainer, moment: Moment) -> None:
+        self.trainer = trainer
+        self.moment = moment
+        self.program = step_program(trainer.network, trainer.strategy)
+        count, device = len(trainer.data.train), trainer.engine.device
+        self.order = torch.from_numpy(stream(trainer.seed, "order", moment.epoch).permutation(count)).to(device)
+        self.codes = Augmentation.draw(count, stream(trainer.seed, "augment", moment.epoch)).to(device)
+        self.totals = torch.zeros(len(Outcome._fields), dtype=torch.float64, device=device)
+        # Made before the first step: a copy from the host in between would wait for the device.
+        self.shares = {size: self._shares(size, count) for size in {min(trainer.batch_size, count), count % trainer.batch_size}}
+        self.replayer: Replayer | None = None
+
+    def step(self, step: int) -> None:
+        """One step; of a full mini-batch by replay, where there is a way to record and the run is warm."""
+        trainer, size = self.trainer, self.trainer.batch_size
+        window = slice(step * size, (step + 1) * size)
+        indices, codes = self.order[window], self.codes[:, window]
+        if trainer.record and trainer.warm >= WARMUP_STEPS and len(indices) == size:
+            try:
+                self._replay(trainer.record, indices, codes, step)
+                return
+            except RecordingFailed as error:
+                trainer.record = None
+                trainer.say(f"warning: the steps of this run cannot be recorded as a CUDA graph ({summary(error)}): it goes on without")
+        outcome = self.execute(indices, codes, step)
+        if self.moment.epoch == step == 0:
+            check_first(trainer.strategy, outcome)
+        trainer.warm += 1
+
+    def _replay(self, record: Record, indices: torch.Tensor, codes: torch.Tensor, step: int) -> None:
+        strategy = self.trainer.strategy
+        if self.replayer is None:
+            self.replayer = Replayer(record, self.execute, indices, codes, getattr(strategy, "generator", None))
+        self.replayer.step(indices, codes, step, due=step % getattr(strategy, "refresh", 1) == 0)
+
+    def execute(self, indices: torch.Tensor, codes: torch.Tensor, step: int) -> Outcome:
+        """Batch, gradients, optimizer, sums: all on the device."""
+        trainer, moment = self.trainer, self.moment._replace(step=step)
+        images = trainer.data.prepare(trainer.data.augmentation.batch(indices, codes), trainer.engine)
+        batch = Batch(images, trainer.data.train.fine[indices], trainer.data.train.coarse[indices])
+        trainer.optimizer.zero_grad()
+        outcome = self.program(batch, moment)
+        trainer.optimizer.step()
+        after_step: Any = getattr(trainer.strategy, "after_step", None)
         if after_step:
-            losses = self.network.losses_again(batch)
+            losses = trainer.network.losses_again(batch)
             after_step(torch.stack([losses.fine, moment.coarse_factor * losses.coarse]))
-
-    def _batch(self, indices: torch.Tensor, codes: torch.Tensor) -> Batch:
-        images = self.data.prepare(self.data.augmentation.batch(indices, codes), self.engine)
-        return Batch(images, self.data.train.fine[indices], self.data.train.coarse[indices])
+        self.totals += torch.stack(outcome) * self.shares[len(indices)]
+        return outcome
 
     def _shares(self, batch: int, count: int) -> torch.Tensor:
         """What a step adds to the epoch's mean of each field of `Outcome`; `correct` is a count already, and becomes percent."""
-        image, step = batch / count, 1 / self.steps_per_epoch()
-        return torch.tensor([image, image, image, 100 / count, step, step, step, step], dtype=torch.float64, device=self.engine.device)
+        image, step = batch / count, 1 / self.trainer.steps_per_epoch()
+        shares = [image, image, image, 100 / count, step, step, step, step]
+        return torch.tensor(shares, dtype=torch.float64, device=self.trainer.engine.device)

@@ -1,23 +1,26 @@
 """Executes one run, from its directory to its result."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
 from itertools import chain
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
-from mtlsweep import data
-from mtlsweep.config import DataConfig
+from mtlsweep.errors import summary
 from mtlsweep.losses.user import faults_named
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim, RunDirectory
-from mtlsweep.settings import build
+from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.engine import Engine, resolve
-from mtlsweep.train.epoch import Resident, Trainer
+from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.graphs import cuda_record
+from mtlsweep.train.lanes import exhaust
+from mtlsweep.train.resident import resident
 from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
@@ -36,13 +39,20 @@ def execute(directory: RunDirectory, settings: dict[str, Any], display: Display,
         Taken: another process executes the run.
         UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
     """
+    return exhaust(executing(directory, settings, display, anew))
+
+
+def executing(
+    directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool = False
+) -> Generator[None, None, dict[str, Any]]:
+    """The same with a pause after every step, so that runs can take turns."""
     with Claim(directory, settings, anew) as claim:
         finished = directory.result()  # by another process, between the caller's look and this claim
         if finished:
             return finished
         run = _Run(claim, settings, directory.describe(), display)
         with faults_named(run.strategy):
-            run.train()
+            yield from run.train()
         return run.finish()
 
 
@@ -54,7 +64,7 @@ class _Run:
         self.display = display
         self.epochs: int = settings["schedule"]["epochs"]
         self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
-        engine = resolve(settings["engine"])
+        engine = resolve(settings["engine"], steps=self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"]))
         # The strategy first: a checkpoint may hold objects of classes in its file.
         with seeded_torch(settings["seed"], "strategy"):
             self.strategy: nn.Module = build(settings["loss"])
@@ -65,6 +75,7 @@ class _Run:
         if saved:
             checkpoint.restore_strategy(self.strategy, saved)
         self.trainer = self._build(engine)
+        self._speed_up()
         if saved:
             checkpoint.restore(self.trainer, saved)
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
@@ -85,13 +96,14 @@ class _Run:
         """Whether a loss of the last finished epoch is NaN or infinite."""
         return bool(self.rows) and not losses_finite(self.rows[-1])
 
-    def train(self) -> None:
-        """The epochs that are missing."""
+    def train(self) -> Generator[None, None, None]:
+        """The epochs that are missing, with a pause after every step."""
         self.display.start(self.epochs * self.trainer.steps_per_epoch(), len(self.rows) * self.trainer.steps_per_epoch())
         for epoch in range(len(self.rows), self.epochs):
             if self.diverged:
                 return
-            self.rows.append(self._epoch(epoch))
+            row = yield from self._epoch(epoch)
+            self.rows.append(row)
             self.claim.write_metrics(self.rows)
             self._report(epoch)
             self._keep(epoch)
@@ -120,8 +132,22 @@ class _Run:
             momentum=schedule["momentum"],
             weight_decay=schedule["weight_decay"],
         )
-        dataset = data.load(DataConfig(**self.settings["data"]))
-        return Trainer(model, strategy, optimizer, Resident.of(dataset, engine.device), engine, seed, schedule["batch_size"])
+        images = resident(self.settings["data"], engine.device)
+        return Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=self._say)
+
+    def _speed_up(self) -> None:
+        """Compile and record where the engine says so and it can be done."""
+        trainer = self.trainer
+        if trainer.engine.compile:
+            try:
+                trainer.compile()
+            except Exception as error:  # of many types
+                self._say(f"warning: the network cannot be compiled ({summary(error)}): it runs as it is")
+                trainer.engine = replace(trainer.engine, compile=False)
+                self.progress.engine = trainer.engine.describe()
+        if trainer.engine.graph and getattr(trainer.strategy, "capturable", False):
+            trainer.record = cuda_record
+        self.claim.log(f"engine: {trainer.engine.describe()}")
 
     def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
         try:
@@ -130,7 +156,7 @@ class _Run:
             self._say(f"warning: {error}: starting from the first epoch")
             return None
 
-    def _epoch(self, epoch: int) -> Row:
+    def _epoch(self, epoch: int) -> Generator[None, None, Row]:
         began = time.monotonic()
         lr = learning_rate(self.settings["schedule"], epoch)
         for group in self.trainer.optimizer.param_groups:
@@ -138,7 +164,7 @@ class _Run:
         # A user's strategy may draw from the global generators.
         seed_globals(self.settings["seed"], "steps", epoch)
         moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
-        means = self.trainer.train(moment, self.display.step)
+        means = yield from self.trainer.steps(moment, self.display.step)
         trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
         halfway = time.monotonic()
         row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | self._evaluate()

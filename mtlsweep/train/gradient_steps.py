@@ -103,12 +103,20 @@ class GramStep(GradientStep):
         """Put the weighted sum in the trunk's `grad`s."""
         held = self.known if given.moment.step % self.strategy.refresh else None
         if held is None and self.strategy.scope != "representation":
-            self.known = self._combine_trunk(given)
-            return self.known
+            return self._hold(self._combine_trunk(given))
         fine, coarse = given.fine.features, given.coarse.features
-        self.known = known = held or self._weigh(gram_matrix([fine], [coarse]), given)
+        known = held or self._hold(self._weigh(gram_matrix([fine], [coarse]), given))
         given.features.backward(known.weights[0] * fine + known.weights[1] * coarse)
         return known
+
+    def _hold(self, new: Weighing) -> Weighing:
+        """Keep it where the last one lay: a recorded step that uses held weights looks for them there."""
+        if self.known is None:
+            self.known = new
+        else:
+            for place, value in zip(self.known, new, strict=True):
+                place.copy_(value)
+        return self.known
 
     def _combine_trunk(self, given: Differentiated) -> Weighing:
         fine, coarse = self.trunk_gradients(given)

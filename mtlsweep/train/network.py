@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtlsweep.models import TwoHeads
+from mtlsweep.train.compilation import CompiledTrunk
 
 
 class Batch(NamedTuple):
@@ -34,14 +35,22 @@ class Network:
     Trunk and heads are called apart, because gradient strategies differentiate them apart.
     """
 
-    def __init__(self, model: TwoHeads, autocast: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+    def __init__(
+        self,
+        model: TwoHeads,
+        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        compiled: CompiledTrunk | None = None,
+    ) -> None:
         self.model = model
         self._autocast = autocast
+        self._compiled = compiled
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, 32, 32)` -> the trunk's output `(B, features)`."""
-        with self._autocast():
-            return self.model.trunk(images)
+        if self._compiled and self._compiled.fits(images, self.model.training):
+            with self._autocast():
+                return self._compiled.trunk(images)
+        return self._eager_features(images)
 
     def logits(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features -> fine and coarse logits, in fp32 at least: autocast's are bf16."""
@@ -60,7 +69,11 @@ class Network:
         """The losses of a mini-batch under the weights as they are now: of a training pass, without gradients and without a trace in
         BatchNorm's running statistics."""
         with torch.no_grad(), _statistics_kept(self.model):
-            return self.losses(self.features(batch.images), batch)
+            return self.losses(self._eager_features(batch.images), batch)  # compiled, this would be a third kind of pass
+
+    def _eager_features(self, images: torch.Tensor) -> torch.Tensor:
+        with self._autocast():
+            return self.model.trunk(images)
 
 
 @contextmanager

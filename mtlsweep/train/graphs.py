@@ -1,0 +1,96 @@
+"""Steps of an epoch recorded once as a CUDA graph and replayed: one launch in place of hundreds.
+
+A graph repeats what was done to memory, not Python: what a step reads must lie where it lay, and what depends on the epoch is a constant.
+So every epoch records its own.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+# Steps of a run that are executed before one is recorded, in which libraries and the optimizer make what they keep.
+WARMUP_STEPS = 3
+
+
+class RecordingFailed(Exception):
+    """A step did something that cannot be recorded; it has not been executed."""
+
+
+class Recording(Protocol):
+    """What was recorded."""
+
+    def replay(self) -> None:
+        """Do it again."""
+
+
+# Records what a function does on the device, without doing it.
+Record = Callable[[Callable[[], object], torch.Generator | None], Recording]
+
+
+def cuda_record(body: Callable[[], object], generator: torch.Generator | None) -> Recording:
+    """Record a function as a CUDA graph, on the current stream, which must not be the default one.
+
+    Args:
+        body: launches work on the device, and never waits for it.
+        generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
+
+    Raises:
+        RecordingFailed: the body did something that a graph cannot repeat.
+    """
+    graph = torch.cuda.CUDAGraph()
+    if generator is not None:
+        graph.register_generator_state(generator)
+    # torch.cuda.graph() also waits for the whole device and empties its cache, which would stall the runs beside this one.
+    graph.capture_begin(capture_error_mode="thread_local")
+    try:
+        try:
+            body()
+        finally:
+            graph.capture_end()
+    except RuntimeError as error:
+        raise RecordingFailed(str(error)) from error
+    return graph
+
+
+class Replayer:
+    """Executes the steps of one epoch: the first of each kind is recorded, the rest are replays.
+
+    Args:
+        record: records a step.
+        body: a step on the images whose indices and augmentation codes it is given.
+        indices, codes: of a full mini-batch, `(B,)` and `(3, B)`; only their shape and type matter.
+        generator: see `cuda_record`.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        body: Callable[[torch.Tensor, torch.Tensor, int], object],
+        indices: torch.Tensor,
+        codes: torch.Tensor,
+        generator: torch.Generator | None,
+    ) -> None:
+        self._record = record
+        self._body = body
+        self._indices = indices.clone()
+        self._codes = codes.clone()
+        self._generator = generator
+        self._recordings: dict[bool, Recording] = {}
+
+    def step(self, indices: torch.Tensor, codes: torch.Tensor, step: int, due: bool) -> None:
+        """One step.
+
+        Args:
+            indices, codes: of its mini-batch.
+            step: its number in the epoch.
+            due: whether the strategy computes its weights anew in it, or uses those that it has: two kinds of step.
+
+        Raises:
+            RecordingFailed: the step was not executed.
+        """
+        self._indices.copy_(indices)
+        self._codes.copy_(codes)
+        if due not in self._recordings:
+            self._recordings[due] = self._record(lambda: self._body(self._indices, self._codes, step), self._generator)
+        self._recordings[due].replay()

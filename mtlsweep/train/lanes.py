@@ -1,0 +1,123 @@
+"""Several runs at once in one process: they take turns, a step each.
+
+On a GPU a step is only asked for, not waited for, so that the steps of several small networks fill what one would leave idle. What a run
+gives does not depend on who takes turns with it: everything that runs share in a process is put back before a run's turn.
+"""
+
+import random
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+Result = TypeVar("Result")
+Turns = Generator[None, None, Result]
+
+
+def exhaust(turns: Turns[Result]) -> Result:
+    """Run to the end without a pause."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return end.value
+
+
+class Lane:
+    """A run that takes turns, and what it would share with others: the global random generators, torch's threads, a CUDA stream."""
+
+    def __init__(self, turns: Turns[Any], device: torch.device) -> None:
+        self._turns = turns
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._generators = _generators()
+        self._threads = torch.get_num_threads()
+
+    def turn(self) -> None:
+        """One step.
+
+        Raises:
+            StopIteration: the run has ended; its value is the run's.
+            Exception: what the run raised.
+        """
+        with self._own():
+            next(self._turns)
+
+    def interrupt(self) -> None:
+        """End the run as Ctrl-C does; it records that it was interrupted."""
+        with self._own():
+            try:
+                self._turns.throw(KeyboardInterrupt())
+            except (KeyboardInterrupt, StopIteration):
+                return
+
+    @contextmanager
+    def _own(self) -> Iterator[None]:
+        _restore(self._generators)
+        torch.set_num_threads(self._threads)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            self._generators = _generators()
+            self._threads = torch.get_num_threads()
+
+
+class Job(NamedTuple, Generic[Result]):
+    """A run that waits for a lane.
+
+    Attributes:
+        start: begins it.
+        ended: is told its result, or the exception that it ended with.
+    """
+
+    start: Callable[[], Turns[Result]]
+    ended: Callable[[Result | BaseException], None]
+
+
+def take_turns(jobs: Iterable[Job[Result]], lanes: int, device: torch.device) -> None:
+    """Execute runs, so many at a time; one that ends or fails ends alone.
+
+    Raises:
+        KeyboardInterrupt: it came in a run's turn; all that had begun have been interrupted.
+    """
+    waiting = iter(jobs)
+    going: dict[Lane, Job[Result]] = {}
+    try:
+        while True:
+            for job in islice(waiting, lanes - len(going)):
+                going[Lane(job.start(), device)] = job
+            if not going:
+                return
+            for lane in list(going):
+                ended = _turn(lane)
+                if ended is not None:
+                    going.pop(lane).ended(ended[0])
+    except KeyboardInterrupt:
+        for lane in going:
+            lane.interrupt()
+        raise
+
+
+def _turn(lane: Lane) -> tuple[Any] | None:
+    """What the run ended with, if it did."""
+    try:
+        lane.turn()
+    except StopIteration as end:
+        return (end.value,)
+    except (Exception, SystemExit) as error:
+        return (error,)
+    return None
+
+
+def _generators() -> tuple[Any, ...]:
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+
+
+def _restore(states: tuple[Any, ...]) -> None:
+    of_torch, of_numpy, of_python = states
+    torch.set_rng_state(of_torch)
+    np.random.set_state(of_numpy)
+    random.setstate(of_python)

@@ -1,0 +1,123 @@
+"""What makes a run faster leaves its numbers as they are, or says so."""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY, CommandLine
+from trained import metrics, result, train
+
+from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
+from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed
+
+AUTO = {"device": "cpu", "precision": "auto", "channels_last": None, "compile": None, "graph": None, "threads": None}
+# Ten full mini-batches and a partial one in an epoch.
+STEPS = ["schedule.batch_size=10", "data.train_size=105", "schedule.epochs=3"]
+
+
+def test_auto_compiles_runs_that_are_long_enough_to_repay_it() -> None:
+    assert not resolve(AUTO, steps=COMPILE_FROM_STEPS - 1).compile
+    assert resolve(AUTO, steps=COMPILE_FROM_STEPS).compile
+    assert not resolve(AUTO | {"compile": False}, steps=COMPILE_FROM_STEPS).compile
+    assert resolve(AUTO | {"compile": True}).compile
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize("loss", ["equal", "pcgrad", "mgda_ub"])
+def test_compiled_run_is_the_plain_one_but_for_rounding(cli: CommandLine, loss: str) -> None:
+    arguments = [f"loss={loss}", "data.test_size=250", *STEPS]
+    plain = train(cli, *arguments, "engine.compile=false", study="plain")
+    compiled = train(cli, *arguments, "engine.compile=true", study="compiled")
+    assert (result(plain)["engine"]["compile"], result(compiled)["engine"]["compile"]) == (False, True)
+    first, again = metrics(plain)[0], metrics(compiled)[0]  # later epochs magnify what the first ones round
+    for name in ("fine_loss", "coarse_loss", "coarse_weight"):
+        assert float(again[name]) == pytest.approx(float(first[name]), rel=1e-3)
+
+
+def test_without_a_compiler_a_run_goes_on_as_it_is_and_says_so(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_compiler(*arguments: object, **options: object) -> None:
+        raise RuntimeError("no C++ compiler here\nand more")
+
+    plain = train(cli, study="plain")
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    ended = cli(*TINY, "study=s", "engine.compile=true")
+    assert ended.status == 0, ended
+    assert "warning: the network cannot be compiled (RuntimeError: no C++ compiler here): it runs as it is" in ended.out.splitlines()
+    (run,) = (path.parent for path in Path("runs", "s").glob("**/run.json"))
+    assert result(run)["engine"]["compile"] is False
+    assert metrics(run) == metrics(plain)
+
+
+class StandIn:
+    """In place of CUDA graphs: what is recorded is not executed, a replay executes it."""
+
+    def __init__(self) -> None:
+        self.recorded = 0
+        self.replayed = 0
+
+    def __call__(self, body: Callable[[], object], generator: torch.Generator | None) -> "StandIn._Recording":
+        self.recorded += 1
+        return StandIn._Recording(self, body)
+
+    class _Recording:
+        def __init__(self, owner: "StandIn", body: Callable[[], object]) -> None:
+            self.owner = owner
+            self.body = body
+
+        def replay(self) -> None:
+            self.owner.replayed += 1
+            self.body()
+
+
+def record_with(record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def graphs_everywhere(settings: dict[str, Any], steps: int = 0) -> Engine:
+        return replace(resolve(settings, steps), graph=True)
+
+    module = sys.modules["mtlsweep.train.execute"]  # as an attribute of its package that name is a function
+    monkeypatch.setattr(module, "resolve", graphs_everywhere)
+    monkeypatch.setattr(module, "cuda_record", record)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kinds"),
+    [(["loss=uncertainty"], 1), (["loss=rlw"], 1), (["loss=famo"], 1), (["loss=pcgrad", "loss.refresh=4"], 2), (["loss=graddrop"], 1)],
+)
+def test_replayed_steps_are_those_of_python(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, arguments: list[str], kinds: int) -> None:
+    plain = train(cli, *arguments, *STEPS, study="plain")
+    stand_in = StandIn()
+    record_with(stand_in, monkeypatch)
+    replayed = train(cli, *arguments, *STEPS, study="replayed")
+    assert metrics(replayed) == metrics(plain)
+    assert stand_in.recorded == 3 * kinds  # anew in every epoch
+    assert stand_in.replayed == 3 * 10 - WARMUP_STEPS
+
+
+def test_what_cannot_be_recorded_is_executed_by_python_and_said(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(body: object, generator: object) -> None:
+        raise RecordingFailed("operation not permitted\nmore")
+
+    plain = train(cli, *STEPS, study="plain")
+    record_with(fails, monkeypatch)
+    ended = cli(*TINY, "study=s", *STEPS)
+    assert ended.status == 0, ended
+    assert ended.out.count("warning: the steps of this run cannot be recorded as a CUDA graph") == 1
+    (run,) = (path.parent for path in Path("runs", "s").glob("**/run.json"))
+    assert metrics(run) == metrics(plain)
+
+
+def test_a_users_strategy_is_never_recorded(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("my_loss.py").write_text(
+        "from torch import nn\n"
+        "class MultiTaskLoss(nn.Module):\n"
+        "    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):\n"
+        "        return fine_loss + coarse_loss\n"
+    )
+    stand_in = StandIn()
+    record_with(stand_in, monkeypatch)
+    train(cli, "loss=user/file", "loss.path=my_loss.py", *STEPS)
+    assert stand_in.recorded == 0
