@@ -15,6 +15,7 @@ class Display:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._run: TaskID | None = None
+        self._printed: set[str] = set()
         self.title = "steps"
 
     def __enter__(self) -> "Display":
@@ -27,6 +28,12 @@ class Display:
     def line(self, text: str) -> None:
         """Print a line."""
         console.print(text)
+
+    def once(self, text: str) -> None:
+        """Print a line, unless it has been printed already."""
+        if text not in self._printed:
+            self._printed.add(text)
+            self.line(text)
 
     def start(self, steps: int, done: int) -> None:
         """Begin the bar of a run of so many steps, of which some were done earlier."""

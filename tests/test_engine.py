@@ -1,7 +1,6 @@
 """What makes a run faster leaves its numbers as they are, or says so."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,6 +13,7 @@ from conftest import TINY, CommandLine
 from trained import metrics, result, train
 
 from mtlsweep.models import resnet
+from mtlsweep.train import run as run_module
 from mtlsweep.train.compilation import compile_trunk
 from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed
@@ -101,9 +101,9 @@ def record_with(record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> 
     def graphs_everywhere(settings: dict[str, Any], steps: int = 0) -> Engine:
         return replace(resolve(settings, steps), graph=True)
 
-    module = sys.modules["mtlsweep.train.execute"]  # as an attribute of its package that name is a function
+    module = run_module
     monkeypatch.setattr(module, "resolve", graphs_everywhere)
-    monkeypatch.setattr(module, "cuda_record", record)
+    monkeypatch.setattr(module, "CudaRecorder", lambda: record)
 
 
 @pytest.mark.parametrize(

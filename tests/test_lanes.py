@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtlsweep.train.lanes import Job, exhaust, take_turns
+from mtlsweep.train.lanes import Job, Lane, exhaust, take_turns
 
 CPU = torch.device("cpu")
 
@@ -26,8 +26,11 @@ def drawing(seed: int, turns: int) -> Generator[None, None, list[float]]:
 
 def outcomes(starts: list[Callable[[], Generator[None, None, object]]], lanes: int) -> list[object]:
     found: dict[int, object] = {}
-    jobs = [Job(start, lambda ended, number=number: found.update({number: ended})) for number, start in enumerate(starts)]  # type: ignore[misc]
-    take_turns(jobs, lanes, CPU)
+    jobs = [
+        Job(lambda start=start: Lane(start(), CPU), lambda ended, number=number: found.update({number: ended}))  # type: ignore[misc]
+        for number, start in enumerate(starts)
+    ]
+    take_turns(jobs, lanes)
     return [found[number] for number in range(len(starts))]
 
 

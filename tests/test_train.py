@@ -214,6 +214,26 @@ def test_curriculum_scales_the_coarse_loss(cli: CommandLine) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["loss=imtl_g", "curriculum=linear"], True),
+        (["loss=imtl_g"], False),
+        (["loss=pcgrad", "curriculum=linear"], False),
+        (["loss=fairgrad", "loss.alpha=1", "curriculum=step"], True),
+    ],
+)
+def test_a_fade_that_changes_nothing_is_remarked_upon(cli: CommandLine, arguments: list[str], said: bool) -> None:
+    ended = cli(*TINY, "schedule.epochs=2", *arguments)
+    assert ended.status == 0, ended
+    assert ("note: the direction of this strategy's updates does not depend on the coarse loss's scale" in ended.out) == said
+
+
+def test_what_the_engine_chose_is_said_once(cli: CommandLine) -> None:
+    ended = cli("-m", *TINY, "schedule.epochs=1", "seed=1,2", "engine.device=cpu", "engine.threads=1")
+    assert ended.out.count("engine: cpu, fp32, channels last, not compiled, 1 threads") == 1
+
+
 def test_bf16_is_an_option_that_shows_in_the_result(cli: CommandLine) -> None:
     run = train(cli, "engine.precision=bf16", "engine.channels_last=false")
     assert result(run)["engine"]["precision"] == "bf16"

@@ -35,6 +35,14 @@ class Engine:
     compile: bool
     graph: bool
 
+    def __str__(self) -> str:
+        """What was chosen, for people."""
+        layout = "channels last" if self.channels_last else "channels first"
+        words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
+        words += ["CUDA graphs"] if self.graph else []
+        words += [f"{self.threads} threads"] if self.device.type == "cpu" else []
+        return ", ".join(words)
+
     @property
     def memory_format(self) -> torch.memory_format:
         """The layout as torch names it."""

@@ -28,29 +28,41 @@ class Recording(Protocol):
 Record = Callable[[Callable[[], object], torch.Generator | None], Recording]
 
 
-def cuda_record(body: Callable[[], object], generator: torch.Generator | None) -> Recording:
-    """Record a function as a CUDA graph, on the current stream, which must not be the default one.
+class CudaRecorder:
+    """Records what a run does as CUDA graphs, on the current stream, which must not be the default one.
 
-    Args:
-        body: launches work on the device, and never waits for it.
-        generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
-
-    Raises:
-        RecordingFailed: the body did something that a graph cannot repeat.
+    All of a run's graphs take their memory from one pool. The last one is kept until there is a newer one: a pool that no graph uses is
+    given up, and every epoch would ask for new memory.
     """
-    graph = torch.cuda.CUDAGraph()
-    if generator is not None:
-        graph.register_generator_state(generator)
-    # torch.cuda.graph() also waits for the whole device and empties its cache, which would stall the runs beside this one.
-    graph.capture_begin(capture_error_mode="thread_local")
-    try:
+
+    def __init__(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._last: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, body: Callable[[], object], generator: torch.Generator | None) -> Recording:
+        """Record a function.
+
+        Args:
+            body: launches work on the device, and never waits for it.
+            generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
+
+        Raises:
+            RecordingFailed: the body did something that a graph cannot repeat.
+        """
+        graph = torch.cuda.CUDAGraph()
+        if generator is not None:
+            graph.register_generator_state(generator)
+        # torch.cuda.graph() also waits for the whole device and empties its cache, which would stall the runs beside this one.
+        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
-            body()
-        finally:
-            graph.capture_end()
-    except RuntimeError as error:
-        raise RecordingFailed(str(error)) from error
-    return graph
+            try:
+                body()
+            finally:
+                graph.capture_end()
+        except RuntimeError as error:
+            raise RecordingFailed(str(error)) from error
+        self._last = graph
+        return graph
 
 
 class Replayer:
@@ -60,7 +72,7 @@ class Replayer:
         record: records a step.
         body: a step on the images whose indices and augmentation codes it is given.
         indices, codes: of a full mini-batch, `(B,)` and `(3, B)`; only their shape and type matter.
-        generator: see `cuda_record`.
+        generator: see `CudaRecorder`.
     """
 
     def __init__(

@@ -1,0 +1,193 @@
+"""A run from its settings to its result, epoch by epoch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+from typing import Any, BinaryIO
+
+import torch
+from torch import nn
+
+from mtlsweep.errors import summary
+from mtlsweep.progress import Display
+from mtlsweep.randomness import seed_globals, seeded_torch
+from mtlsweep.runs import Claim
+from mtlsweep.settings import build, train_images
+from mtlsweep.train import checkpoint, log
+from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.graphs import CudaRecorder
+from mtlsweep.train.lanes import Turns
+from mtlsweep.train.resident import resident
+from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
+from mtlsweep.train.schedule import learning_rate
+from mtlsweep.train.steps import Moment, Outcome
+
+
+class Run:
+    """Built as it was when it was last saved, or anew.
+
+    Args:
+        claim: of its directory.
+        settings: checked.
+        description: of the directory (`RunDirectory.describe`).
+        display: where its lines and steps are shown.
+    """
+
+    def __init__(self, claim: Claim, settings: dict[str, Any], description: dict[str, Any], display: Display) -> None:
+        self.claim = claim
+        self.settings = settings
+        self.description = description
+        self.display = display
+        self.epochs: int = settings["schedule"]["epochs"]
+        self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
+        engine = resolve(settings["engine"], steps=self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"]))
+        # The strategy first: a checkpoint may hold objects of classes in its file.
+        with seeded_torch(settings["seed"], "strategy"):
+            self.strategy: nn.Module = build(settings["loss"])
+        saved = self._read_checkpoint(engine)
+        self.progress = checkpoint.Progress(**saved["progress"]) if saved else checkpoint.Progress([], engine.describe())
+        engine = engine.as_begun(self.progress.engine)
+        engine.apply()
+        if saved:
+            checkpoint.restore_strategy(self.strategy, saved)
+        self.trainer = self._build(engine)
+        self._speed_up()
+        if saved:
+            checkpoint.restore(self.trainer, saved)
+            self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
+        elif getattr(self.strategy, "scale_invariant", False) and self._fades():
+            self._say(
+                "note: the direction of this strategy's updates does not depend on the coarse loss's scale: the curriculum changes it "
+                "only where it is exactly 0"
+            )
+        self.saved_at = time.monotonic()
+        self.unsaved: list[str] = []
+
+    @property
+    def rows(self) -> list[Row]:
+        """Its finished epochs."""
+        return self.progress.rows
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss of the last finished epoch is NaN or infinite."""
+        return bool(self.rows) and not losses_finite(self.rows[-1])
+
+    def train(self) -> Turns[None]:
+        """The epochs that are missing, with a pause after every step."""
+        self.display.start(self.epochs * self.trainer.steps_per_epoch(), len(self.rows) * self.trainer.steps_per_epoch())
+        for epoch in range(len(self.rows), self.epochs):
+            if self.diverged:
+                return
+            row = yield from self._epoch(epoch)
+            self.rows.append(row)
+            self.claim.write_metrics(self.rows)
+            self._report(epoch)
+            self._keep(epoch)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the result and remove what was only needed to get there."""
+        result = summarize(self.rows, self.diverged, self.description["signature"], self.claim.attempt, self.trainer.engine)
+        if self.settings["save"] == "last":
+            self._save_weights("last.pt", self.rows[-1]["epoch"])
+        self.claim.write_result(result)
+        (self.claim.directory / checkpoint.NAME).unlink(missing_ok=True)
+        self._say(log.final_line(self.description["options"], vars(result)))
+        return vars(result)
+
+    def _fades(self) -> bool:
+        return len({self.curriculum(epoch, self.epochs) for epoch in range(self.epochs)}) > 1
+
+    def _build(self, engine: Engine) -> Trainer:
+        schedule, seed = self.settings["schedule"], self.settings["seed"]
+        with seeded_torch(seed, "model"):
+            model = build(self.settings["model"]).to(engine.device, memory_format=engine.memory_format)
+        strategy = self.strategy.to(engine.device)
+        optimizer = torch.optim.SGD(
+            chain(model.parameters(), strategy.parameters()),
+            lr=schedule["lr"],
+            momentum=schedule["momentum"],
+            weight_decay=schedule["weight_decay"],
+            fused=engine.device.type == "cuda",
+        )
+        images = resident(self.settings["data"], engine.device)
+        return Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=self._say)
+
+    def _speed_up(self) -> None:
+        """Compile and record where the engine says so and it can be done."""
+        trainer = self.trainer
+        if trainer.engine.compile:
+            try:
+                trainer.compile()
+            except Exception as error:  # of many types
+                self._say(f"warning: the network cannot be compiled ({summary(error)}): it runs as it is")
+                trainer.engine = replace(trainer.engine, compile=False)
+                self.progress.engine = trainer.engine.describe()
+        if trainer.engine.graph and getattr(trainer.strategy, "capturable", False):
+            trainer.record = CudaRecorder()
+        self.claim.log(f"engine: {trainer.engine}")
+        self.display.once(f"engine: {trainer.engine}")
+
+    def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
+        try:
+            return checkpoint.read(self.claim.directory, engine.device)
+        except ValueError as error:
+            self._say(f"warning: {error}: starting from the first epoch")
+            return None
+
+    def _epoch(self, epoch: int) -> Turns[Row]:
+        began = time.monotonic()
+        lr = learning_rate(self.settings["schedule"], epoch)
+        for group in self.trainer.optimizer.param_groups:
+            group["lr"] = lr
+        # A user's strategy may draw from the global generators.
+        seed_globals(self.settings["seed"], "steps", epoch)
+        moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
+        means = yield from self.trainer.steps(moment, self.display.step)
+        trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
+        halfway = time.monotonic()
+        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | self._evaluate()
+        on_epoch_end: Any = getattr(self.trainer.strategy, "on_epoch_end", None)
+        if on_epoch_end:
+            seen = [trained["fine_loss"], trained["coarse_loss"] * moment.coarse_factor]
+            on_epoch_end(torch.tensor(seen, device=self.trainer.engine.device))
+        return row | {"seconds": time.monotonic() - began, "eval_seconds": time.monotonic() - halfway}
+
+    def _evaluate(self) -> Row:
+        row = {}
+        for prefix, split in (("val", self.trainer.data.validation), ("test", self.trainer.data.test)):
+            if split is not None:
+                row[f"{prefix}_fine_acc"], row[f"{prefix}_coarse_acc"] = self.trainer.evaluate(split)
+        return row
+
+    def _report(self, epoch: int) -> None:
+        if (epoch + 1) % log.EVERY == 0 or epoch + 1 == self.epochs:
+            self._say(log.train_line(self.rows[-1], learning_rate(self.settings["schedule"], epoch + 1)))
+
+    def _keep(self, epoch: int) -> None:
+        if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epoch + 1:
+            self._save_weights("best.pt", epoch + 1)
+        due = time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
+        if due and epoch + 1 < self.epochs and self._can_be_saved():
+            self.claim.write_file(checkpoint.NAME, lambda file: checkpoint.save(file, self.trainer, self.progress))
+            self.saved_at = time.monotonic()
+
+    def _can_be_saved(self) -> bool:
+        unsaved = checkpoint.unsaved(self.strategy)
+        if unsaved and not self.unsaved:
+            where = f"the strategy's attribute {unsaved[0]} cannot be saved"
+            self._say(f"warning: {where}: there is no checkpoint, and if the run is interrupted it begins again at the first epoch")
+        self.unsaved = unsaved
+        return not unsaved
+
+    def _save_weights(self, name: str, epoch: int) -> None:
+        def write(file: BinaryIO) -> None:
+            torch.save({"model": self.trainer.model.state_dict(), "epoch": epoch}, file)
+
+        self.claim.write_file(name, write)
+
+    def _say(self, line: str) -> None:
+        self.claim.log(line)
+        self.display.line(line)
