@@ -1,1 +1,1 @@
-"""What the runs say: collects a study's directories into one tidy frame, and prints tables of it. Reads files only, never torch."""
+"""What the runs say: one tidy frame of a study, and tables, tests, plots and a report of it. Reads files only, never torch."""

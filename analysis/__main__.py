@@ -1,50 +1,125 @@
-"""`python -m analysis STUDY`: the table of a study's runs, and `results.csv` beside them."""
+"""What the runs of a study say. `python -m analysis STUDY` is `python -m analysis table STUDY`."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.find import find_study
+from mtlsweep.errors import UserError
+
+if TYPE_CHECKING:
+    from analysis.report import Choice
 
 FORMATS = ("text", "markdown", "csv", "latex")
+VERBS = {
+    "table": "accuracies by architecture and strategy, differences from a baseline, and what they allow to be said",
+    "collect": "only results.csv, one row per run, in each study's folder",
+    "compare": "two studies, or one at two commits, cell by cell",
+    "plots": "accuracy and weights over the epochs, the spread over seeds, accuracy against cost: PNG and SVG",
+    "report": "all of it as one HTML page",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables of the named studies.
+    """Do what a verb says with the named studies.
 
     Returns:
-        The exit status: 0; 2 where a study is missing or holds no runs.
+        The exit status: 0; 2 where a study is missing or holds no runs, or nothing can be said about what was asked.
     """
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
-    parser.add_argument("studies", nargs="+", metavar="STUDY", help="a study's folder, or its name below runs/")
-    parser.add_argument("--format", choices=FORMATS, default="text", help="of the table; csv and latex leave only it on standard output")
-    given = parser.parse_args(arguments)
-    # Only now, so that --help and a mistyped study do not wait for pandas.
-    from mtlsweep.errors import UserError
-
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] not in (*VERBS, "-h", "--help"):
+        words.insert(0, "table")
+    given = _parser().parse_args(words)
     try:
-        studies = [find_study(name) for name in given.studies]
-
-        from analysis.report import report_studies
-
-        report_studies(studies, output=given.format)
+        _do(given)
     except UserError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def find_study(name: str) -> Path:
-    """The folder of a study, given its path or its name below `runs/`.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parsers = {name: verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.") for name, text in VERBS.items()}
+    for name in ("table", "collect"):
+        parsers[name].add_argument("studies", nargs="+", metavar="STUDY", help="a study's folder, its name below runs/, or a results CSV")
+    for name in ("plots", "report"):
+        parsers[name].add_argument("study", metavar="STUDY", help="a study's folder, its name below runs/, or a results CSV")
+    for name in ("table", "report"):
+        _add_choice(parsers[name])
+    for name in ("a", "b"):
+        parsers["compare"].add_argument(name, metavar=name.upper(), help="a study as above, or STUDY@COMMIT: its runs by that commit")
+    for name in ("table", "compare"):
+        parsers[name].add_argument("--format", choices=FORMATS, default="text", help="csv and latex leave only it on standard output")
+    parsers["plots"].add_argument("-o", "--output", type=Path, metavar="FOLDER", help="default: plots in the study's folder")
+    parsers["plots"].add_argument("--strategies", type=_names, metavar="A,B", help="in colour (default: at most nine, the others grey)")
+    parsers["report"].add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html in the study's folder")
+    return parser
 
-    Raises:
-        UserError: there is no such folder.
-    """
-    from mtlsweep.errors import UserError
 
-    for path in (Path(name), Path("runs") / name):
-        if path.is_dir():
-            return path
-    raise UserError(f"{name}: no such study (neither {name} nor {Path('runs') / name} is a folder)")
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--baseline", metavar="STRATEGY", help="compare with this strategy, as the table names it (default: fine_only)")
+    parser.add_argument("--strategies", type=_names, metavar="A,B", help="correct p values for these strategies only (default: all)")
+    parser.add_argument("--resolve", type=_points, default=0.5, metavar="POINTS", help="the difference that matters (default: 0.5)")
+    parser.add_argument("--published", action="store_true", help="set the benchmark's published accuracies beside ours")
+
+
+def _names(text: str) -> list[str]:
+    """Labels of strategies; a comma within brackets is part of one."""
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+
+
+def _points(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError("must be above 0 and below 100 percentage points")
+    return value
+
+
+def _do(given: argparse.Namespace) -> None:
+    """Each verb imports only what it needs: a table shall not wait for what draws plots."""
+    match given.verb:
+        case "table":
+            studies = [find_study(name) for name in given.studies]
+            from analysis.report import report_studies
+
+            report_studies(studies, given.format, _choice(given))
+        case "collect":
+            studies = [find_study(name) for name in given.studies]
+            from analysis.report import gather, say_where
+
+            gather(studies)
+            say_where(studies)
+        case "compare":
+            from analysis.compare import report_pair
+
+            report_pair(given.a, given.b, given.format)
+        case "plots":
+            study = find_study(given.study)
+            from analysis.plots import report_plots
+
+            report_plots(study, given.output or _beside(study) / "plots", given.strategies)
+        case "report":
+            study = find_study(given.study)
+            from analysis.page import write
+
+            output = given.output or _beside(study) / "report.html"
+            write(study, output, _choice(given))
+            print(f"report: {output}")
+
+
+def _beside(study: Path) -> Path:
+    return study if study.is_dir() else study.parent
+
+
+def _choice(given: argparse.Namespace) -> "Choice":
+    from analysis.report import Choice
+
+    return Choice(given.baseline, given.strategies, given.resolve, given.published)
 
 
 if __name__ == "__main__":

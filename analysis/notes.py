@@ -4,33 +4,52 @@ from collections import Counter
 
 import pandas as pd
 
-from analysis.table import Table, distinct
+from analysis.table import Table, differing, distinct
 
 # Of a broken sweep the first few errors tell enough; all of them are in `results.csv`.
 _MAX_ERRORS = 10
 
+_NAMED = ("device=", "precision=", "threads=")
 
-def notes(frame: pd.DataFrame, tables: list[Table]) -> list[str]:
-    """One line for each thing to know about these tables and the runs they are of."""
+
+def notes(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
+    """One line for each thing to know about these tables and the runs they are of; with `errors` the failed and diverged runs too."""
     runs = distinct(frame)
-    return [_meaning(tables), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs), *_errors(runs)]
+    found = [_meaning(tables), *_settings(runs), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
+    return found + (_errors(runs) if errors else [])
 
 
 def _meaning(tables: list[Table]) -> str:
     entries = [entry for table in tables for row in table.rows.values() for entry in row]
-    text = (
+    meaning = (
         "best: highest fine test accuracy over the epochs, the benchmark's metric, optimistic because the epoch is chosen on the test set"
     )
-    text += "; last: after the last epoch"
+    meaning += "; last: after the last epoch"
     if any("selected" in table.measures for table in tables):
-        text += "; selected: at the epoch of highest validation accuracy"
+        meaning += "; selected: at the epoch of highest validation accuracy"
     if any(entry.n > 1 for entry in entries):
-        text += "; ± is the sample standard deviation over n seeds"
+        meaning += "; ± is the sample standard deviation over n seeds"
     elif any(entry.n for entry in entries):
-        text += "; one seed each says nothing about the spread between seeds"
+        meaning += "; one seed each says nothing about the spread between seeds"
     if any(entry.best for entry in entries):
-        text += ". Marked: the highest mean of a column, among the entries with the most seeds, all of them completed"
-    return text + "."
+        meaning += ". Marked: the highest mean of a column, among the entries with the most seeds, all of them completed"
+    if any(entry.tied for entry in entries):
+        meaning += "; underlined (~): a paired t test over seeds, corrected for the column, could have told the entry from it and does not"
+    return meaning + "."
+
+
+def _settings(runs: pd.DataFrame) -> list[str]:
+    """What keeps runs apart in tables of their own."""
+    ones = runs.drop_duplicates("setting")
+    if len(ones) == 1:
+        return []
+    return [f"{len(ones)} settings that are not to be averaged or compared, a table each; they differ in {', '.join(differing(ones))}."]
+
+
+def made_by(runs: pd.DataFrame) -> str:
+    """By which commits and on what runs were made: `commit aaaaaaa (9 runs); on cpu fp32 (9 runs)`."""
+    done = runs[runs["epochs"].notna()]
+    return f"commit {_counts(_commits(done))}; on {_counts(_engines(done))}" if len(done) else "no finished run"
 
 
 def _copies(count: int) -> list[str]:
@@ -39,16 +58,32 @@ def _copies(count: int) -> list[str]:
 
 def _code(runs: pd.DataFrame) -> list[str]:
     done = runs[runs["epochs"].notna()]
-    commits = Counter(done["commit"].fillna("unknown").str[:7])
+    commits = _commits(done)
     dirty = int(done["dirty"].fillna(False).sum())
     several = [f"Runs of {len(commits)} commits: {_counts(commits)}."] if len(commits) > 1 else []
     return several + ([f"{_plural(dirty, 'run')} made with uncommitted changes to the code."] if dirty else [])
 
 
+def _commits(done: pd.DataFrame) -> Counter[str]:
+    return Counter(done["commit"].fillna("unknown").str[:7])
+
+
 def _machines(runs: pd.DataFrame) -> list[str]:
     done = runs[runs["epochs"].notna()]
-    engines = Counter((done["device"].fillna("unknown") + " " + done["precision"].fillna("")).str.strip())
+    engines = _engines(done)
     return [f"Runs on {len(engines)} different engines: {_counts(engines)}."] if len(engines) > 1 else []
+
+
+def _engines(done: pd.DataFrame) -> Counter[str]:
+    named = (done["device"].fillna("unknown") + " " + done["precision"].fillna("")).str.strip()
+    return Counter(named + _otherwise(done["resolved_engine"]))
+
+
+def _otherwise(engines: pd.Series) -> pd.Series:
+    """What the engines differ in beside what is always named, and threads, which are many."""
+    parts = engines.fillna("").map(lambda engine: {part for part in engine.split(", ") if not part.startswith(_NAMED)})
+    common = set.intersection(*parts) if len(parts) else set()
+    return parts.map(lambda found: "".join(f" {part}" for part in sorted(found - common)))
 
 
 def _errors(runs: pd.DataFrame) -> list[str]:

@@ -1,13 +1,19 @@
-"""Tables as markdown, LaTeX and CSV."""
+"""Tables and sheets as markdown, LaTeX and CSV."""
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from analysis.baseline import Comparison
+from analysis.sheet import Sheet
 from analysis.table import Entry, Summary, Table
 
 TITLE = "Best fine test accuracy (%): {}"
+
+Sheets = Mapping[str, Sequence[Sheet]]  # by the setting of the table that they go with
+Mark = Callable[[str, Entry], str]
 
 
 def missing(entry: Entry) -> str:
@@ -25,60 +31,118 @@ def number(summary: Summary, sign: str = "±") -> str:
     return f"{summary.mean:.2f}" if summary.sd is None else f"{summary.mean:.2f} {sign} {summary.sd:.2f}"
 
 
-def markdown(tables: list[Table], notes: list[str]) -> str:
-    """Each table under its title in bold, the notes as a list below them; the best of a column is bold."""
+def markdown(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> str:
+    """Each table under its title in bold, its sheets below it, the notes as a list at the end; the best of a column is bold."""
     parts = []
     for table in tables:
-        cells = _strings(table, lambda value: f"**{value}**", "±")
+        cells = _strings(table, _mark_markdown, "±")
         cells.columns = pd.Index([" ".join(names) for names in cells.columns])
-        aligned = ["left"] + ["right"] * cells.shape[1]
-        grid = cells.rename(index=_cell, columns=_cell).to_markdown(disable_numparse=True, colalign=aligned)
-        parts += [f"**{TITLE.format(table.title)}**", grid]
-    return "\n\n".join([*parts, "\n".join(f"- {_cell(note)}" for note in notes)])
+        parts += [f"**{TITLE.format(_cell(table.title))}**", _grid(cells.rename(index=_cell, columns=_cell))]
+        parts += [sheet_markdown(sheet) for sheet in sheets.get(table.setting, ())]
+    return "\n\n".join([*parts, _list(notes)])
 
 
-def latex(tables: list[Table], notes: list[str]) -> str:
-    """Each table for the package booktabs, the notes as comments above them; the best of a column is bold."""
-    parts = ["\n".join(f"% {note}" for note in notes)]
+def sheet_markdown(sheet: Sheet) -> str:
+    """A sheet under its title in bold, its remarks as a list below it."""
+    rows = [[_cell(word) for word in words] for _, words in sheet.rows]
+    index = pd.Index([_cell(name) for name, _ in sheet.rows], name=sheet.corner)
+    grid = _grid(pd.DataFrame(rows, index=index, columns=[_cell(name) for name in sheet.columns]))
+    return "\n\n".join([f"**{_cell(sheet.title)}**", grid, *([_list(sheet.remarks)] if sheet.remarks else [])])
+
+
+def latex(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> str:
+    """Each table, and its sheets, for the package booktabs, the notes as comments above them; the best of a column is bold."""
+    parts = [_comments(notes)]
     for table in tables:
-        cells = _strings(table, lambda value: rf"\textbf{{{value}}}", r"$\pm$").rename(index=_escape, columns=_escape)
-        styler = cells.rename_axis(index=None).style
-        caption = _escape(TITLE.format(table.title))
-        parts.append(styler.to_latex(hrules=True, multicol_align="c", column_format="l" + "r" * cells.shape[1], caption=caption).rstrip())
+        cells = _strings(table, _mark_latex, r"$\pm$").rename(index=latex_escape, columns=latex_escape)
+        parts.append(_tabular(cells.rename_axis(index=None), TITLE.format(table.title)))
+        parts += [sheet_latex(sheet) for sheet in sheets.get(table.setting, ())]
     return "\n\n".join(parts)
 
 
-def csv(tables: list[Table]) -> str:
-    """One line for each entry: setting, strategy, architecture, `n` of `runs`, mean and sd of each measure, `*` where it is the best."""
+def sheet_latex(sheet: Sheet) -> str:
+    """A sheet for the package booktabs, its remarks as comments above it."""
+    rows = [[latex_escape(word) for word in words] for _, words in sheet.rows]
+    cells = pd.DataFrame(rows, index=[latex_escape(name) for name, _ in sheet.rows], columns=[latex_escape(name) for name in sheet.columns])
+    return "\n".join([*([_comments(sheet.remarks)] if sheet.remarks else []), _tabular(cells, sheet.title)])
+
+
+def csv(tables: Sequence[Table], comparisons: Mapping[str, Comparison]) -> str:
+    """One line for each entry: setting, strategy, architecture, `n` of `runs`, mean and sd of each measure, `*` where it is the best and
+    `~` where it is not told from it; then its difference from the baseline, and the strategy's figures over all architectures."""
     lines = [
-        {"setting": table.title, "strategy": strategy, "architecture": architecture} | _numbers(entry)
+        {"setting": table.title, "strategy": strategy, "architecture": architecture}
+        | _numbers(entry)
+        | (_compared(comparisons[table.setting], strategy, place) if table.setting in comparisons else {})
         for table in tables
         for strategy, entries in table.rows.items()
-        for architecture, entry in zip(table.columns, entries, strict=True)
+        for place, (architecture, entry) in enumerate(zip(table.columns, entries, strict=True))
     ]
     return pd.DataFrame(lines).to_csv(index=False, float_format="%.7g", lineterminator="\n").rstrip("\n")
+
+
+def latex_escape(text: str) -> str:
+    """Text as LaTeX writes it; a hyphen before a digit is a minus."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text.translate(_LATEX)).replace("±", r"$\pm$")
 
 
 def _numbers(entry: Entry) -> dict[str, object]:
     summaries = {name: entry.values.get(name, Summary(math.nan, None)) for name in ("best", "last", "selected")}
     values = {f"{name}_{part}": value for name, summary in summaries.items() for part, value in vars(summary).items()}
-    marks = {"marked": "*" if entry.best else "", "absent": "" if entry.complete else missing(entry)}
-    return {"n": entry.n, "runs": entry.n + sum(entry.absent.values())} | values | marks
+    marks = {"marked": "*" if entry.best else "~" if entry.tied else "", "absent": "" if entry.complete else missing(entry)}
+    return {"n": entry.n, "runs": entry.n + sum(entry.absent.values())} | values | marks | {"device_hours": entry.hours}
 
 
-def _strings(table: Table, bold: Callable[[str], str], sign: str) -> pd.DataFrame:
+def _compared(comparison: Comparison, strategy: str, place: int) -> dict[str, object]:
+    line = comparison.lines[strategy]
+    found, pooled = line.differences[place], line.pooled
+    return {
+        "baseline": comparison.baseline,
+        **{f"difference{part and '_' + part}": getattr(found, part or "mean", None) for part in ("", "low", "high", "p", "n")},
+        **{name: getattr(line, name) for name in ("geometric_mean", "rank", "hours")},
+        **{f"pooled_{part}": getattr(pooled, part, None) for part in ("mean", "p", "n")},
+        "pooled_p_holm": line.adjusted,
+    }
+
+
+def _strings(table: Table, mark: Mark, sign: str) -> pd.DataFrame:
     """The table as strings: rows are strategies, columns pairs of architecture and measure."""
     columns = pd.MultiIndex.from_product([table.columns, table.measures])
-    rows = [[_string(entry, measure, bold, sign) for entry in entries for measure in table.measures] for entries in table.rows.values()]
+    rows = [[_string(entry, measure, mark, sign) for entry in entries for measure in table.measures] for entries in table.rows.values()]
     return pd.DataFrame(rows, index=pd.Index(table.rows.keys(), name="strategy"), columns=columns)
 
 
-def _string(entry: Entry, measure: str, bold: Callable[[str], str], sign: str) -> str:
+def _string(entry: Entry, measure: str, mark: Mark, sign: str) -> str:
     value = number(entry.values[measure], sign) if measure in entry.values else ""
     if measure != "best":
         return value
-    words = [bold(value) if entry.best else value, f"n={entry.n}" if entry.n else "", missing(entry) if not entry.complete else ""]
+    words = [mark(value, entry), f"n={entry.n}" if entry.n else "", missing(entry) if not entry.complete else ""]
     return " ".join(word for word in words if word)
+
+
+def _mark_markdown(value: str, entry: Entry) -> str:
+    return f"**{value}**" if entry.best else f"<ins>{value}</ins>" if entry.tied else value
+
+
+def _mark_latex(value: str, entry: Entry) -> str:
+    return rf"\textbf{{{value}}}" if entry.best else rf"\underline{{{value}}}" if entry.tied else value
+
+
+def _grid(cells: pd.DataFrame) -> str:
+    return cells.to_markdown(disable_numparse=True, colalign=["left"] + ["right"] * cells.shape[1])
+
+
+def _tabular(cells: pd.DataFrame, title: str) -> str:
+    layout = "l" + "r" * cells.shape[1]
+    return cells.style.to_latex(hrules=True, multicol_align="c", column_format=layout, caption=latex_escape(title)).rstrip()
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {_cell(line)}" for line in lines)
+
+
+def _comments(lines: Sequence[str]) -> str:
+    return "\n".join(f"% {line}" for line in lines)
 
 
 def _cell(text: str) -> str:
@@ -90,7 +154,3 @@ _LATEX = {ord(character): f"\\{character}" for character in "&%$#_{}"} | {
     ord("~"): r"\textasciitilde{}",
     ord("^"): r"\textasciicircum{}",
 }
-
-
-def _escape(text: str) -> str:
-    return text.translate(_LATEX)

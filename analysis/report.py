@@ -1,21 +1,45 @@
-"""Collects studies, writes their `results.csv` and prints their tables."""
+"""Collects studies, writes their `results.csv` and prints their tables: the short one after a sweep, the whole one on request."""
 
 import os
 import sys
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from analysis import render, terminal
+from analysis import published, render, terminal
+from analysis.baseline import BASELINE, RESOLVE, Comparison, compare
 from analysis.collect import collect, write_csv
 from analysis.notes import notes
-from analysis.table import tables
+from analysis.results import read_results
+from analysis.sheet import Sheet, sheets
+from analysis.table import Table, distinct, tables
 from mtlsweep.errors import UserError
+
+# Where a study's runs are listed, one row each.
+RESULTS = "results.csv"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a table compares.
+
+    Attributes:
+        baseline: label of the strategy that the others are compared with; None: fine_only, where it is there.
+        family: labels of the strategies that p values are corrected for; None: all.
+        resolve: the difference that matters, percentage points.
+        published: set ours beside the published accuracies.
+    """
+
+    baseline: str | None = None
+    family: Collection[str] | None = None
+    resolve: float = RESOLVE
+    published: bool = False
 
 
 def report(study: Path, only: Collection[Path] | None = None, output: str = "text") -> None:
-    """Write a study's `results.csv` and print its table, then the path of the former.
+    """Write a study's `results.csv` and print its accuracies, without comparisons, then the path of the former.
 
     Args:
         study: the study's folder.
@@ -25,52 +49,100 @@ def report(study: Path, only: Collection[Path] | None = None, output: str = "tex
     Raises:
         UserError: the folder holds no runs and no sweep that asked for any.
     """
-    frame = _collect(study)
+    frame = gather([study])
     if only is not None:
         root = study.resolve()
         shown = {Path(os.path.relpath(Path(path).resolve(), root)).as_posix() for path in only}
         frame = frame[frame["path"].isin(shown)]
-    _print(frame, [study], output)
+    if not frame.empty:
+        found = tables(frame)
+        _print(found, notes(frame, found), output)
+    say_where([study], output)
 
 
-def report_studies(studies: Sequence[Path], output: str = "text") -> None:
-    """Write the `results.csv` of each study, and print tables of the runs of all of them together.
+def report_studies(studies: Sequence[Path], output: str = "text", choice: Choice = Choice()) -> None:
+    """Write the `results.csv` of each study, and print tables of the runs of all of them together, with their comparisons.
 
     Raises:
-        UserError: as for `report`.
+        UserError: as for `report`; no table has the baseline or a strategy that were named; nothing is comparable with what is published.
     """
-    _print(pd.concat([_collect(study) for study in studies], ignore_index=True), studies, output)
+    frame = gather(studies)
+    found, compared, below = analyse(frame, choice)
+    _print(found, notes(frame, found), output, below, compared)
+    say_where(studies, output)
 
 
-def results(study: Path) -> Path:
-    """Where a study's runs are listed, one row each."""
-    return study / "results.csv"
+def analyse(frame: pd.DataFrame, choice: Choice) -> tuple[list[Table], dict[str, Comparison], dict[str, list[Sheet]]]:
+    """The tables of a frame, and by setting the comparison of each and the sheets to show below it.
+
+    Raises:
+        UserError: as for `report_studies`.
+    """
+    found = tables(frame)
+    check_known([*([choice.baseline] if choice.baseline else []), *(choice.family or [])], found)
+    compared = {table.setting: compare(table, choice.baseline or BASELINE, choice.family, choice.resolve) for table in found}
+    below = {setting: sheets(comparison) for setting, comparison in compared.items()}
+    if choice.published:
+        for setting, sheet in _published(frame, found).items():
+            below[setting].append(sheet)
+    return [comparison.table for comparison in compared.values()], compared, below
 
 
-def _collect(study: Path) -> pd.DataFrame:
+def gather(studies: Sequence[Path]) -> pd.DataFrame:
+    """The runs of some studies or results CSVs; the `results.csv` of each study is written.
+
+    Raises:
+        UserError: a folder holds no runs and no sweep that asked for any, or a CSV is not to be read.
+    """
+    return pd.concat([read_results(study) if study.is_file() else _gather(study) for study in studies], ignore_index=True)
+
+
+def _gather(study: Path) -> pd.DataFrame:
     frame = collect([study])
     if frame.empty:
         raise UserError(f"{study}: no runs")
     try:
-        write_csv(frame, results(study))
+        write_csv(frame, study / RESULTS)
     except OSError as error:  # a colleague's study may be read and not written
-        print(f"analysis: {results(study)}: cannot be written ({error.strerror})", file=sys.stderr)
+        print(f"analysis: {study / RESULTS}: cannot be written ({error.strerror})", file=sys.stderr)
     return frame
 
 
-def _print(frame: pd.DataFrame, studies: Sequence[Path], output: str) -> None:
+def check_known(names: Sequence[str], found: Sequence[Table]) -> None:
+    """Raise UserError where a strategy is in none of the tables."""
+    known = {name: None for table in found for name in table.rows}  # ordered
+    for name in names:
+        if name not in known:
+            raise UserError(f"{name}: no such strategy among the runs; there are: {', '.join(known)}")
+
+
+def _published(frame: pd.DataFrame, found: Sequence[Table]) -> dict[str, Sheet]:
+    runs = dict(iter(distinct(frame).groupby("setting")))
+    departures = {table.setting: published.departures(runs[table.setting]) for table in found}
+    reasons = [f"{table.title}: {'; '.join(departures[table.setting])}" for table in found if departures[table.setting]]
+    if len(reasons) == len(found):
+        raise UserError(f"none of the runs are under the recipe of what is published ({reasons[0]})")
+    for reason in reasons:
+        print(f"analysis: not beside what is published: {reason}", file=sys.stderr)
+    return {table.setting: published.sheet(published.beside(table)) for table in found if not departures[table.setting]}
+
+
+def _print(
+    found: list[Table], remarks: list[str], output: str, below: render.Sheets | None = None, compared: dict[str, Comparison] | None = None
+) -> None:
+    if output == "text":
+        terminal.show(found, remarks, below or {})
+    elif output == "csv":
+        print(render.csv(found, compared or {}))
+        print(*remarks, sep="\n", file=sys.stderr)
+    else:
+        print((render.markdown if output == "markdown" else render.latex)(found, remarks, below or {}), end="\n\n")
+
+
+def say_where(studies: Sequence[Path], output: str = "text") -> None:
+    """Name the `results.csv` of each study that has one."""
     # CSV and LaTeX go into files by redirection; what is not part of them is for the reader of the terminal.
     aside = sys.stderr if output in ("csv", "latex") else sys.stdout
-    if not frame.empty:
-        found = tables(frame)
-        remarks = notes(frame, found)
-        if output == "text":
-            terminal.show(found, remarks)
-        elif output == "csv":
-            print(render.csv(found))
-            print(*remarks, sep="\n", file=aside)
-        else:
-            print(render.markdown(found, remarks) if output == "markdown" else render.latex(found, remarks), end="\n\n")
     for study in studies:
-        if results(study).is_file():
-            print(f"results: {results(study)}", file=aside)
+        if (study / RESULTS).is_file():
+            print(f"results: {study / RESULTS}", file=aside)

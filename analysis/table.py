@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.collect import COLUMNS
-from analysis.names import natural, unique
+from analysis.names import natural, text, unique
+from analysis.row import COLUMNS
 
 # What is summarised: the frame's column by the name it has in tables.
 MEASURES = {"best": "best_fine_acc", "last": "last_fine_acc", "selected": "selected_fine_acc"}
@@ -39,13 +39,19 @@ class Entry:
         n: number of completed runs; they are what is summarised.
         absent: the runs that are not completed, by state.
         values: a summary for each measure that the runs have.
+        seeds: the best accuracy of each completed run, by its seed.
+        hours: device-hours of a completed run, mean over seeds.
         best: whether the mean of the best accuracy is the highest in its column, of the complete entries with the most seeds.
+        tied: whether a test that could have told it from the best of its column did not (see `baseline.underline`).
     """
 
     n: int = 0
     absent: dict[str, int] = field(default_factory=dict)
     values: dict[str, Summary] = field(default_factory=dict)
+    seeds: dict[int, float] = field(default_factory=dict)
+    hours: float | None = None
     best: bool = False
+    tied: bool = False
 
     @property
     def complete(self) -> bool:
@@ -75,9 +81,9 @@ class Table:
 def tables(frame: pd.DataFrame) -> list[Table]:
     """One table for each setting (schedule, data and engine as requested) among the runs of a frame, see `collect`."""
     runs = distinct(frame)
-    titles = _titles(runs)
+    names = titles(runs)
     parts = {str(setting): part for setting, part in runs.groupby("setting", sort=False)}
-    return [_table(titles[setting], setting, parts[setting]) for setting in sorted(titles, key=lambda key: natural(titles[key]))]
+    return [_table(names[setting], setting, parts[setting]) for setting in sorted(names, key=lambda key: natural(names[key]))]
 
 
 def distinct(frame: pd.DataFrame) -> pd.DataFrame:
@@ -88,26 +94,31 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(title: str, setting: str, runs: pd.DataFrame) -> Table:
-    columns = _labels(runs, "model", _FIRST_MODELS)
-    rows = _labels(runs, "loss", _FIRST_LOSSES)
-    entries = _mark(_entries(runs))
+    columns, rows = labels(runs, "model"), labels(runs, "loss")
+    found = _mark(entries(runs))
     measures = [name for name, column in MEASURES.items() if name != "selected" or runs[column].notna().any()]
-    grid = {label: [entries.get((row, column), Entry()) for column in columns] for row, label in rows.items()}
+    grid = {label: [found.get((row, column), Entry()) for column in columns] for row, label in rows.items()}
     return Table(title, setting, measures, list(columns.values()), grid)
 
 
-def _entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
-    """The entries by loss and model key."""
+def entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
+    """The entries of one setting's runs by loss and model key."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for loss, model, status in zip(runs["loss_key"], runs["model_key"], runs["status"], strict=True):
         counts.setdefault((loss, model), Counter())[status] += 1
-    groups = runs[runs["status"] == "completed"].groupby(["loss_key", "model_key"])[list(MEASURES.values())]
+    done = runs[runs["status"] == "completed"]
+    seeds: dict[tuple[str, str], dict[int, float]] = {}
+    for loss, model, seed, best in zip(done["loss_key"], done["model_key"], done["seed"], done["best_fine_acc"], strict=True):
+        seeds.setdefault((loss, model), {})[int(seed)] = float(best)
+    groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
     return {
         key: Entry(
             n=count["completed"],
             absent={state: count[state] for state in _ABSENT if count[state]},
             values=_summaries(means[key], deviations[key]) if count["completed"] else {},
+            seeds=seeds.get(key, {}),
+            hours=means[key]["device_hours"] if count["completed"] else None,
         )
         for key, count in counts.items()
     }
@@ -131,25 +142,36 @@ def _mark(entries: dict[tuple[str, str], Entry]) -> dict[tuple[str, str], Entry]
     return marked
 
 
-def _labels(runs: pd.DataFrame, group: str, first: tuple[str, ...]) -> dict[str, str]:
-    """Unique labels of the strategies or architectures by key, in the table's order."""
+def labels(runs: pd.DataFrame, group: str) -> dict[str, str]:
+    """Unique labels of the strategies ("loss") or architectures ("model") of one setting's runs by their keys, in the table's order."""
     names = {"loss": "variant", "model": "model_variant"}
     prefixes = {"loss": ("loss.", "curriculum."), "model": ("model.",)}
+    first = {"loss": _FIRST_LOSSES, "model": _FIRST_MODELS}[group]
     ones = runs.drop_duplicates(f"{group}_key").set_index(f"{group}_key")
     settings = [column for column in ones.columns if column.startswith(prefixes[group])]
-    labels = unique(_words(ones[names[group]]), _rows(ones[settings]))
+    found = unique(_words(ones[names[group]]), _rows(ones[settings]))
     options = _words(ones[group])
 
     def order(key: str) -> tuple[int, Any]:
-        return first.index(options[key]) if options[key] in first else len(first), natural(labels[key])
+        return first.index(options[key]) if options[key] in first else len(first), natural(found[key])
 
-    return {key: labels[key] for key in sorted(labels, key=order)}
+    return {key: found[key] for key in sorted(found, key=order)}
 
 
-def _titles(runs: pd.DataFrame) -> dict[str, str]:
+def titles(runs: pd.DataFrame) -> dict[str, str]:
+    """Unique names of the settings of some runs: data and schedule, and what tells a setting from others of the same names."""
     ones = runs.drop_duplicates("setting").set_index("setting")
-    settings = [key for key in ones.columns if key not in COLUMNS and not key.startswith(("model.", "loss.", "curriculum."))]
-    return unique(_words(ones["data"] + ", " + ones["schedule"]), _rows(ones[settings]), _TITLE_SETTINGS)
+    return unique(_words(ones["data"] + ", " + ones["schedule"]), _rows(ones[_settings(ones)]), _TITLE_SETTINGS)
+
+
+def differing(runs: pd.DataFrame) -> list[str]:
+    """What the settings of some runs differ in, with the values: `schedule.epochs (3, 200)`."""
+    values = {key: sorted({text(value) for value in runs[key]}, key=natural) for key in _settings(runs)}
+    return [f"{key} ({', '.join(found)})" for key, found in values.items() if len(found) > 1]
+
+
+def _settings(runs: pd.DataFrame) -> list[str]:
+    return [key for key in runs.columns if key not in COLUMNS and not key.startswith(("model.", "loss.", "curriculum."))]
 
 
 def _words(column: pd.Series) -> dict[str, str]:

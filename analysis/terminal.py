@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from analysis.render import TITLE, missing
+from analysis.render import TITLE, Sheets, missing
+from analysis.sheet import Sheet
 from analysis.table import Entry, Table
 
 # Width where nobody says how wide the page is, in a file or a pipe.
@@ -23,19 +24,67 @@ _LABEL_WIDTH = 18
 _GAP = 2
 
 
-def show(tables: Sequence[Table], notes: Sequence[str]) -> None:
-    """Print tables and notes on standard output; the best of a column has a star and, in a terminal, is bold."""
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(file=sys.stdout, width=None if known else _FILE_WIDTH, highlight=False)
+def show(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> None:
+    """Print tables, each with its sheets, and notes on standard output.
+
+    The best of a column has a star and, in a terminal, is bold; what is not told from it has a tilde and is underlined.
+    """
+    console = _console()
     for table in tables:
         console.print(Text(TITLE.format(table.title), style="bold"), end="\n\n")
         for grid in _grids(table, console.width):
             console.print(grid)
             console.print()
-    for note in notes:
+        for sheet in sheets.get(table.setting, ()):
+            _show_sheet(console, sheet)
+    _say(console, notes)
+
+
+def show_sheets(sheets: Sequence[Sheet], notes: Sequence[str]) -> None:
+    """Print sheets and notes on standard output."""
+    console = _console()
+    for sheet in sheets:
+        _show_sheet(console, sheet)
+    _say(console, notes)
+
+
+def _console() -> Console:
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(file=sys.stdout, width=None if known else _FILE_WIDTH, highlight=False)
+
+
+def _show_sheet(console: Console, sheet: Sheet) -> None:
+    """The sheet under its title, as many columns at a time as fit; its remarks below."""
+    console.print(Text(sheet.title, style="bold"), end="\n\n")
+    widths = [max(map(len, [head, *(words[place] for _, words in sheet.rows)])) + _GAP for place, head in enumerate(sheet.columns)]
+    room = console.width - min(max((len(name) for name, _ in sheet.rows), default=0), _LABEL_WIDTH)
+    start = 0
+    while start < len(widths):
+        stop = start + 1
+        while stop < len(widths) and sum(widths[start : stop + 1]) <= room:
+            stop += 1
+        grid = _grid(sheet.corner)
+        for head in sheet.columns[start:stop]:
+            grid.add_column(head, no_wrap=True, justify="right")
+        for name, words in sheet.rows:
+            grid.add_row(Text(fold(name, console.width - sum(widths[start:stop]))), *map(Text, words[start:stop]))
+        console.print(grid)
+        console.print()
+        start = stop
+    _say(console, sheet.remarks)
+
+
+def _say(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
         # A path must stay whole, to be copied.
-        console.print(Text(note, style="dim"), soft_wrap="/" in note)
+        console.print(Text(line, style="dim"), soft_wrap="/" in line)
     console.print()
+
+
+def _grid(corner: str) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    grid.add_column(corner, overflow="fold")
+    return grid
 
 
 def _grids(table: Table, width: int) -> list[Grid]:
@@ -74,8 +123,7 @@ class _Layout:
 
     def grid(self, start: int, stop: int, page: int) -> Grid:
         """The columns from `start` to before `stop`, on a page of this width."""
-        grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-        grid.add_column("strategy", overflow="fold")
+        grid = _grid("strategy")
         for name in self.table.columns[start:stop]:
             grid.add_column(self._header(name), no_wrap=True, min_width=self.width)
         room = page - (stop - start) * (_GAP + self.width)
@@ -92,7 +140,7 @@ class _Layout:
         if not entry.n:
             return Text(f" {missing(entry)}", "red" if "failed" in entry.absent else "yellow" if entry.absent else "dim")
         others = [f"{entry.values[name].mean:5.2f}" if name in entry.values else "" for name in self.others]
-        text = Text().append(self._best(entry).ljust(self.best_width if self.beside else 0), "bold green" if entry.best else "")
+        text = Text().append(self._best(entry).ljust(self.best_width if self.beside else 0), _STYLES[_mark(entry)])
         if self.beside:
             text.append("".join(f"  {value:>{max(5, len(name))}}" for name, value in zip(self.others, others, strict=True)), "dim")
         else:
@@ -104,4 +152,11 @@ class _Layout:
             return ""
         value = entry.values["best"]
         sd = "" if not self.with_sd else " " * 7 if value.sd is None else f" ± {value.sd:4.2f}"
-        return f"{'*' if entry.best else ' '}{value.mean:5.2f}{sd} n={entry.n}"
+        return f"{_mark(entry)}{value.mean:5.2f}{sd} n={entry.n}"
+
+
+def _mark(entry: Entry) -> str:
+    return "*" if entry.best else "~" if entry.tied else " "
+
+
+_STYLES = {"*": "bold green", "~": "underline", " ": ""}

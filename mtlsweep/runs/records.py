@@ -1,13 +1,13 @@
 """Reads a study: every run in it, and every cell that a sweep asked for and that has no run yet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs.directory import RunDirectory, State
-from mtlsweep.runs.sweep_record import SweepRecord
+from mtlsweep.runs.sweep_record import FOLDER, PATTERN, SweepRecord
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,13 @@ class Record:
     """A run as its directory tells it.
 
     Attributes:
-        path: the run directory; for a pending cell it may not exist.
+        path: the run directory; for a pending cell it may not exist; for a record of a sweep that cannot be read, that file.
         run: content of `run.json` (see `runs.schema`).
         state: what has become of it.
         result: content of `result.json`, or None.
         error: for a failed run, the error's last line.
         problem: why the directory could not be read; the other fields are then empty.
+        damage: what in it is damaged, though the run can be read.
     """
 
     path: Path
@@ -29,26 +30,50 @@ class Record:
     result: dict[str, Any] | None = None
     error: str | None = None
     problem: str | None = None
+    damage: str | None = None
 
 
-def scan(study: Path) -> Iterator[Record]:
-    """Every run and every pending cell of a study, by path. A directory that cannot be read yields a record that says why."""
-    paths = {path.parent for path in study.glob("*/*/*/*/run.json")}
-    for path in sorted(paths):
-        yield _read(RunDirectory(path))
-    for path, run in _pending(study, paths):
-        yield Record(path, run, State.pending)
+def scan(study: Path, passed_over: Callable[[Path], bool] = lambda path: False) -> Iterator[Record]:
+    """Every run and every pending cell of a study, by path. A directory that cannot be read yields a record that says why.
+
+    Args:
+        study: the study's folder.
+        passed_over: asked of each run directory before anything in it is read; where it says True, the directory yields nothing.
+    """
+    paths = sorted(study.glob("*/*/*/*"))
+    runs = {path for path in paths if _has(path, "run.json")}
+    for path in paths:
+        if path in runs and not passed_over(path):
+            yield _read(RunDirectory(path))
+        elif path not in runs and _has(path, "result.json"):
+            yield _unreadable(path, f"{path}: has a result and no run.json")
+    yield from _pending(study, runs)
+
+
+def _has(directory: Path, name: str) -> bool:
+    try:
+        return (directory / name).exists()
+    except OSError:  # no permission; reading will say so
+        return True
 
 
 def _read(directory: RunDirectory) -> Record:
     try:
-        status = directory.status()
-        return Record(directory.path, directory.describe(), status.state, directory.result(), status.error)
+        status, result = directory.status(), directory.result()
+        damage = "result.json: damaged, the run counts as not finished" if result is None and (directory / "result.json").exists() else None
+        return Record(directory.path, directory.describe(), status.state, result, status.error, damage=damage)
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever a damaged file leads to
-        return Record(directory.path, {}, State.interrupted, problem=str(error) or type(error).__name__)
+        return _unreadable(directory.path, str(error) or type(error).__name__)
 
 
-def _pending(study: Path, known: set[Path]) -> Iterator[tuple[Path, dict[str, Any]]]:
-    asked = {study / cell["directory"]: cell for sweep in SweepRecord.read_all(study) for cell in sweep.cells}
-    for path in sorted(asked.keys() - known):
-        yield path, asked[path]
+def _unreadable(path: Path, problem: str) -> Record:
+    return Record(path, {}, State.interrupted, problem=problem)
+
+
+def _pending(study: Path, known: Iterable[Path]) -> Iterator[Record]:
+    sweeps = list(SweepRecord.read_all(study))
+    asked = {study / cell["directory"]: cell for sweep in sweeps for cell in sweep.cells}
+    for path in sorted(asked.keys() - set(known)):
+        yield Record(path, asked[path], State.pending)
+    for path in sorted(set((study / FOLDER).glob(f"*/{PATTERN}")) - {sweep.path for sweep in sweeps}):
+        yield _unreadable(path, f"{path}: damaged record of a sweep, cells that it asked for may be missing")

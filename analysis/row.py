@@ -1,0 +1,139 @@
+"""A run as one row: what each column means, and where it is taken from."""
+
+import hashlib
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtlsweep.runs import Record, State, loss_label, model_label
+
+# Columns and their types. Accuracies are percent, times seconds, epochs 1-indexed; what a run does not have is empty.
+COLUMNS = {
+    "study": "str",  # the study's folder
+    "model": "str",  # option names, as on the command line
+    "loss": "str",
+    "variant": "str",  # the loss, and what was changed in it and in the curriculum: `haw[beta=3, curriculum=linear]`
+    "model_variant": "str",
+    "curriculum": "str",
+    "schedule": "str",
+    "data": "str",
+    "engine": "str",
+    "seed": "Int64",
+    "status": "str",  # completed, diverged, failed, interrupted, running or pending
+    "best_fine_acc": "float64",
+    "last_fine_acc": "float64",
+    "best_epoch": "Int64",
+    "epochs": "Int64",
+    "last_coarse_acc": "float64",
+    "coarse_acc_at_best": "float64",
+    "selected_epoch": "Int64",
+    "selected_val_acc": "float64",
+    "selected_fine_acc": "float64",
+    "fine_weight": "float64",
+    "coarse_weight": "float64",
+    "conflict_rate": "float64",
+    "cosine": "float64",
+    "seconds": "float64",
+    "device_hours": "float64",  # hours of one device, training and evaluation; runs that shared a device count in full each
+    "device": "str",
+    "precision": "str",  # what was used, not what was asked for
+    "resolved_engine": "str",  # everything that was used: `device=cpu, precision=fp32, channels_last=True, threads=2`
+    "commit": "str",
+    "dirty": "boolean",
+    "signature": "str",
+    "error": "str",  # of a failed run its error's last line, of a diverged one where
+    "path": "str",  # of the run directory, relative to the study's folder
+    "command": "str",  # that makes the run again
+    # Runs with equal values of these three differ in nothing but the seed.
+    "setting": "str",  # hash of the identity without seed, model, loss and curriculum
+    "loss_key": "str",  # hash of loss and curriculum
+    "model_key": "str",  # hash of the model
+}
+
+# What a row takes from `result.json` as it is.
+_NUMBERS = [name for name, kind in COLUMNS.items() if kind in ("float64", "Int64") and name not in ("seed", "device_hours")]
+_RESULT = [*_NUMBERS, "device", "commit", "dirty"]
+_TYPES = {"str": (str,), "Int64": (int,), "float64": (int, float), "boolean": (bool,)}
+_OPTIONS = ("model", "loss", "curriculum", "schedule", "data", "engine")
+
+
+def row(study: Path, record: Record) -> dict[str, Any]:
+    """The columns of a run, without its study, and its settings by dotted key (`loss.beta`, `schedule.epochs`).
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: a file of the run says what cannot be.
+    """
+    if record.problem:
+        raise ValueError(record.problem)
+    run, options, identity = record.run, record.run["options"], record.run["identity"]
+    return _checked(
+        _settings(identity)
+        | {name: options[name] for name in _OPTIONS}
+        | _outcome(record)
+        | {
+            "variant": loss_label(options, run["variant"]),
+            "model_variant": model_label(options, run["variant"]),
+            "seed": run["seed"],
+            "status": record.state.value,
+            "signature": run["signature"],
+            "path": record.path.relative_to(study).as_posix(),
+            "command": shlex.join(["python", "run.py", *run["overrides"]]),
+            "setting": _digest({key: value for key, value in identity.items() if key not in ("seed", "model", "loss", "curriculum")}),
+            "loss_key": _digest([identity["loss"], identity["curriculum"]]),
+            "model_key": _digest(identity["model"]),
+        }
+    )
+
+
+def _outcome(record: Record) -> dict[str, Any]:
+    result = record.result
+    if result is None:
+        return {"error": record.error}
+    if result["signature"] != record.run["signature"]:
+        raise ValueError(f"{record.path / 'result.json'}: is another run's (signature {result['signature'][:12]})")
+    taken = {name: result[name] for name in _RESULT}
+    if record.state is State.completed and None in (_finite(taken["best_fine_acc"]), _finite(taken["last_fine_acc"])):
+        raise ValueError(f"{record.path / 'result.json'}: completed, but without an accuracy")
+    engine = result["engine"]
+    return taken | {
+        "precision": engine.get("precision"),
+        "resolved_engine": ", ".join(f"{key}={value}" for key, value in engine.items()),
+        "device_hours": result["seconds"] / 3600,
+        "error": result["reason"],
+    }
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    """The row; infinite and undefined numbers are empty.
+
+    Raises:
+        TypeError: a value is not of its column's type.
+    """
+    for name, kind in COLUMNS.items():
+        value = found.get(name)
+        if value is None or type(value) in _TYPES[kind]:
+            continue
+        raise TypeError(f"{name} is {value!r}")
+    return found | {name: _finite(found.get(name)) for name in COLUMNS}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _settings(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """An identity without its seed as one level of dotted keys."""
+    settings: dict[str, Any] = {}
+    for key, value in identity.items():
+        if isinstance(value, dict):
+            settings |= _settings(value, f"{prefix}{key}.")
+        elif prefix or key != "seed":
+            settings[prefix + key] = value
+    return settings
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,127 @@
+"""A table of words, ready to be printed in any format; and the sheets of a comparison."""
+
+from dataclasses import dataclass, field
+
+from analysis.baseline import Comparison, Line, typical_spread
+from analysis.statistics import Estimate, resolvable, seeds_needed, smallest_p
+from analysis.table import Entry
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Words in rows and columns.
+
+    Attributes:
+        title: what the words are, with the unit.
+        corner: what the rows are.
+        columns: their heads.
+        rows: label and words of each.
+        remarks: what must be known to read it, a sentence each.
+    """
+
+    title: str
+    corner: str
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    remarks: list[str] = field(default_factory=list)
+
+
+def sheets(comparison: Comparison) -> list[Sheet]:
+    """The differences from the baseline by architecture, where there are any, and the figures over all architectures."""
+    return [*([_differences(comparison)] if comparison.baseline else []), _overall(comparison)]
+
+
+def spell(found: Estimate | None, asked: int = 0) -> str:
+    """`+0.43 [-0.20, +1.06] n=3`; `n=2 of 3` where more runs were asked for; without an interval where the differences show no spread."""
+    if found is None:
+        return ""
+    interval = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"{found.mean:+.2f}{interval} n={found.n}" + (f" of {asked}" if asked > found.n else "")
+
+
+def _differences(comparison: Comparison) -> Sheet:
+    baseline = comparison.table.rows[comparison.baseline or ""]
+    rows = [
+        (name, [spell(found, _asked(*both)) for found, *both in zip(line.differences, comparison.table.rows[name], baseline, strict=True)])
+        for name, line in comparison.lines.items()
+        if name != comparison.baseline and any(line.differences)
+    ]
+    title = f"Difference from {comparison.baseline} in best fine test accuracy (points), 95 % interval of paired t over n seeds"
+    return Sheet(title, "strategy", comparison.table.columns, rows, _resolution(comparison))
+
+
+def _overall(comparison: Comparison) -> Sheet:
+    against = [f"vs {comparison.baseline}", "p", "p (Holm)", "pairs"] if comparison.baseline else []
+    rows = [(name, [*_means(line), *(_test(line) if against else [])]) for name, line in comparison.lines.items()]
+    return Sheet(
+        f"Over {len(comparison.table.columns)} architecture{'s' * (len(comparison.table.columns) != 1)}",
+        "strategy",
+        ["geom. mean", "mean rank", "device-hours", *against],
+        rows,
+        [
+            "geom. mean: of the architectures' mean best accuracies; mean rank: among the strategies complete on every architecture; "
+            "device-hours: one seed on every architecture. A strategy that is not complete everywhere has none of them.",
+            *(_pooling(comparison) if against else ["The baseline is not among these strategies: no differences."]),
+        ],
+    )
+
+
+def _means(line: Line) -> list[str]:
+    if line.geometric_mean is None:
+        return ["incomplete", "", ""]
+    return [f"{line.geometric_mean:.2f}", f"{line.rank:.1f}", f"{line.hours:.3g}"]
+
+
+def _test(line: Line) -> list[str]:
+    if line.pooled is None:
+        return ["", "", "", ""]
+    adjusted = "" if line.adjusted is None else f"{line.adjusted:.2g}"
+    return [f"{line.pooled.mean:+.2f}", f"{line.pooled.p:.2g}", adjusted, str(line.pooled.n)]
+
+
+def _asked(entry: Entry, baseline: Entry) -> int:
+    """How many pairs there would be if every run that was asked for had completed."""
+    return max(one.n + sum(one.absent.values()) for one in (entry, baseline)) if entry.absent or baseline.absent else 0
+
+
+def _resolution(comparison: Comparison) -> list[str]:
+    spreads = {name: typical_spread(comparison, place) for place, name in enumerate(comparison.table.columns)}
+    if not any(spreads.values()):
+        return ["One pair of seeds says nothing about spread: no interval, no test, and no difference here can be called one. Add seeds."]
+    lines = [
+        _resolves(name, *spread, comparison.resolve) if spread else f"{name}: fewer than two pairs say nothing about spread."
+        for name, spread in spreads.items()
+    ]
+    return ["Each interval is for one comparison by itself, not corrected for their number.", *lines]
+
+
+def _resolves(name: str, sd: float, n: int, strategies: int, resolve: float) -> str:
+    if not sd:
+        return f"{name}: the differences show no spread, and so do not say what n={n} can find."
+    found, needed = resolvable(sd, n), seeds_needed(resolve, sd)
+    return (
+        f"{name}: differences have an sd of {sd:.2f} (median of {_count(strategies, 'strategy', 'strategies')}); n={n} finds "
+        f"{found or 0:.2f} points with 80 % power; {resolve:g} points {f'needs n={needed}' if needed else 'is out of reach'}."
+    )
+
+
+def _pooling(comparison: Comparison) -> list[str]:
+    pairs = [line.pooled.n for line in comparison.lines.values() if line.pooled]
+    if not pairs:
+        return ["No strategy is complete, with the baseline, on every architecture: nothing is tested over architectures."]
+    smallest = smallest_p(max(pairs))
+    corrected = min(1.0, smallest * comparison.family)
+    text = (
+        f"p: permutation test over architectures and seeds (sign changes of {max(pairs)} pairs, {_how(comparison)}); the smallest it can "
+        f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {_count(comparison.family, 'strategy', 'strategies')}."
+    )
+    hopeless = " So few pairs cannot show that any strategy differs, whatever the runs say." if corrected > 0.05 else ""
+    return [text + hopeless]
+
+
+def _how(comparison: Comparison) -> str:
+    return "all of them" if all(line.pooled.exact for line in comparison.lines.values() if line.pooled) else "9,999 at random"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

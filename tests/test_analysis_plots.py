@@ -1,0 +1,105 @@
+"""The plots show the runs: their lines are the means over seeds, their fronts what nobody beats, and damaged files are named."""
+
+import sys
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import pytest
+from studies import GAINS, MODELS, SEEDS, Grid, complete, log_epochs, make_cell
+
+from analysis.__main__ import main
+from analysis.collect import collect
+from analysis.plots import Data, choose, data
+from analysis.table import Entry, Summary, Table, tables
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("seaborn")
+
+from analysis.figures import draw, pareto
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
+    return Grid(tmp_path_factory.mktemp("runs") / "grid")
+
+
+@pytest.fixture(scope="module")
+def drawn_of(grid: Grid) -> Data:
+    frame = collect([grid.study])
+    return next(one for one in data(frame, grid.study, tables(frame)) if "smoke" in one.table.title)
+
+
+def test_the_curves_are_means_over_seeds(grid: Grid, drawn_of: Data) -> None:
+    axes = draw(drawn_of)["curves"].axes
+    assert [panel.get_title() for panel in axes] == ["resnet20 (n=3)", "resnet56 (n=2 to 3)", "vgg16bn (n=1 to 3)"]
+    lasts = sorted(float(np.asarray(line.get_ydata())[-1]) for line in axes[0].lines)
+    assert lasts == pytest.approx(sorted(mean(grid.last["resnet20", label, seed] for seed in SEEDS) for label in GAINS))
+
+
+def test_weights_and_conflicts_are_drawn_for_whom_they_are_known(drawn_of: Data) -> None:
+    axes = draw(drawn_of)["weights"].axes
+    assert [panel.get_ylabel() for panel in axes[::3]] == ["weight of the fine loss", "weight of the coarse loss", "share of conflicts"]
+    assert len(axes[3].lines) == len(GAINS)
+    (conflicts,) = axes[6].lines
+    assert np.asarray(conflicts.get_ydata()) == pytest.approx(0.25)
+
+
+def test_the_strip_shows_every_seed_and_names_who_is_far_below(grid: Grid, drawn_of: Data) -> None:
+    axes = draw(drawn_of)["strip"].axes
+    for panel, model in zip(axes, MODELS, strict=True):
+        points = np.asarray(panel.lines[0].get_xdata())
+        near = [value for (where, label, _), value in grid.best.items() if where == model and label != "atwhc"]
+        assert sorted(points) == pytest.approx(sorted(near))
+        assert [text.get_text() for text in panel.texts] == [f"◂ {mean(grid.values(model, 'atwhc').values()):.1f}"]
+
+
+def test_the_cost_plot_names_the_pareto_front(grid: Grid, drawn_of: Data) -> None:
+    cost = {label: mean(grid.hours["resnet20", label, seed] for seed in SEEDS) for label in GAINS}
+    gain = {label: mean(grid.values("resnet20", label).values()) for label in GAINS}
+    better = {a: [b for b in GAINS if cost[b] <= cost[a] and gain[b] > gain[a]] for a in GAINS}
+    expected = {label for label in GAINS if not better[label]}
+    assert set(pareto(cost, gain)) == expected
+    texts = [text.get_text() for text in draw(drawn_of)["cost"].axes[0].texts]
+    assert set(texts) - {text for text in texts if text.startswith("▾")} == expected - {"atwhc"}
+
+
+def test_equal_cost_leaves_the_better_one() -> None:
+    assert pareto({"a": 1.0, "b": 1.0, "c": 2.0}, {"a": 5.0, "b": 6.0, "c": 6.0}) == ["b"]
+
+
+def test_png_and_svg_of_each_setting_are_written(grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plots", str(grid.study), "-o", str(tmp_path), "--strategies", "haw,haw[beta=3]"]) == 0
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    figures = {f"setting2/{name}" for name in ("curves", "weights", "strip", "cost")} | {"setting1/strip", "setting1/cost"}
+    assert names == {f"{name}.{suffix}" for name in figures for suffix in ("png", "svg")}
+    assert sorted(capsys.readouterr().out.splitlines()) == sorted(str(tmp_path / name) for name in names)
+
+
+def test_epochs_that_cannot_be_read_are_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (1, 2, 3):
+        path = complete(make_cell(tmp_path / "demo", seed=seed), 50.0, 49.0)
+        log_epochs(path, [40.0, 50.0, 49.0])
+    (path / "metrics.csv").write_text("epoch,test_fine_acc\n1,much\n")
+    frame = collect([tmp_path / "demo"])
+    (found,) = data(frame, tmp_path / "demo", tables(frame))
+    assert str(path / "metrics.csv") in capsys.readouterr().err
+    assert sorted(found.epochs["seed"].unique()) == [1, 2]
+
+
+def many(count: int) -> Table:
+    rows = {f"s{number:02d}": [Entry(n=1, values={"best": Summary(50.0 + number, None)})] for number in range(count)}
+    return Table("", "", ["best"], ["resnet20"], rows | {"fine_only": [Entry(n=1, values={"best": Summary(1.0, None)})]})
+
+
+def test_of_many_strategies_the_controls_and_the_highest_are_in_colour() -> None:
+    assert choose(many(30)) == [f"s{number}" for number in range(22, 30)] + ["fine_only"]
+    assert choose(many(5)) == [*many(5).rows]
+    assert choose(many(30), ["s03", "fine_only"]) == ["s03", "fine_only"]
+
+
+def test_without_matplotlib_it_is_one_line(grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "analysis.figures", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["plots", str(grid.study)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "analysis: plots need matplotlib: pip install 'mtlsweep[plots]'"
