@@ -13,6 +13,7 @@ from conftest import TINY, CommandLine
 from trained import metrics, result, train
 
 from mtlsweep.models import resnet
+from mtlsweep.train import build as build_module
 from mtlsweep.train import run as run_module
 from mtlsweep.train.compilation import compile_trunk
 from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
@@ -101,9 +102,8 @@ def record_with(record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> 
     def graphs_everywhere(settings: dict[str, Any], steps: int = 0) -> Engine:
         return replace(resolve(settings, steps), graph=True)
 
-    module = run_module
-    monkeypatch.setattr(module, "resolve", graphs_everywhere)
-    monkeypatch.setattr(module, "CudaRecorder", lambda: record)
+    monkeypatch.setattr(run_module, "resolve", graphs_everywhere)
+    monkeypatch.setattr(build_module, "CudaRecorder", lambda: record)
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,19 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import chain
 from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
-from mtlsweep.errors import summary
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
+from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
-from mtlsweep.train.graphs import CudaRecorder
 from mtlsweep.train.lanes import Turns
 from mtlsweep.train.resident import resident
 from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
@@ -53,7 +50,6 @@ class Run:
         if saved:
             checkpoint.restore_strategy(self.strategy, saved)
         self.trainer = self._build(engine)
-        self._speed_up()
         if saved:
             checkpoint.restore(self.trainer, saved)
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
@@ -101,34 +97,14 @@ class Run:
         return len({self.curriculum(epoch, self.epochs) for epoch in range(self.epochs)}) > 1
 
     def _build(self, engine: Engine) -> Trainer:
-        schedule, seed = self.settings["schedule"], self.settings["seed"]
-        with seeded_torch(seed, "model"):
-            model = build(self.settings["model"]).to(engine.device, memory_format=engine.memory_format)
-        strategy = self.strategy.to(engine.device)
-        optimizer = torch.optim.SGD(
-            chain(model.parameters(), strategy.parameters()),
-            lr=schedule["lr"],
-            momentum=schedule["momentum"],
-            weight_decay=schedule["weight_decay"],
-            fused=engine.device.type == "cuda",
-        )
+        with seeded_torch(self.settings["seed"], "model"):
+            model = build(self.settings["model"])
         images = resident(self.settings["data"], engine.device)
-        return Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=self._say)
-
-    def _speed_up(self) -> None:
-        """Compile and record where the engine says so and it can be done."""
-        trainer = self.trainer
-        if trainer.engine.compile:
-            try:
-                trainer.compile()
-            except Exception as error:  # of many types
-                self._say(f"warning: the network cannot be compiled ({summary(error)}): it runs as it is")
-                trainer.engine = replace(trainer.engine, compile=False)
-                self.progress.engine = trainer.engine.describe()
-        if trainer.engine.graph and getattr(trainer.strategy, "capturable", False):
-            trainer.record = CudaRecorder()
+        trainer = build_trainer(model, self.strategy, images, engine, self.settings["schedule"], self.settings["seed"], self._say)
+        self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
+        return trainer
 
     def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
         try:

@@ -1,0 +1,49 @@
+"""The engine's settings that are measured side by side."""
+
+from typing import Any
+
+import torch
+
+from benchmarks.subjects import TINY
+
+Options = dict[str, Any]
+
+
+def options(precision: str, channels_last: bool, compiled: bool, graph: bool = False) -> Options:
+    """`engine.` settings, none of them left to `auto`."""
+    return {"precision": precision, "channels_last": channels_last, "compile": compiled, "graph": graph}
+
+
+AUTO, FASTEST = "ours, auto", "ours, bf16 channels_last compiled graph"
+# In the order of the table. On a GPU the other libraries' arithmetic and the fastest only: the ladder has what lies between, and each
+# architecture in each precision takes up to a minute to compile.
+CPU: dict[str, Options] = {
+    AUTO: {},
+    "ours, fp32 contiguous": options("fp32", channels_last=False, compiled=False),
+    "ours, fp32 channels_last": options("fp32", channels_last=True, compiled=False),
+    "ours, fp32 channels_last compiled": options("fp32", channels_last=True, compiled=True),
+    "ours, bf16 contiguous": options("bf16", channels_last=False, compiled=False),
+    "ours, bf16 channels_last": options("bf16", channels_last=True, compiled=False),
+    "ours, bf16 channels_last compiled": options("bf16", channels_last=True, compiled=True),
+}
+CUDA: dict[str, Options] = {
+    "ours, fp32 contiguous": options("fp32", channels_last=False, compiled=False),
+    FASTEST: options("bf16", channels_last=True, compiled=True, graph=True),
+}
+
+
+def engines(network: str, device: torch.device) -> dict[str, Options]:
+    """What is measured of a network."""
+    every = CUDA if device.type == "cuda" else CPU
+    return {name: _for(network, chosen) for name, chosen in every.items() if name == FASTEST or _for(network, chosen) == chosen}
+
+
+def engine(network: str, device: torch.device) -> tuple[str, Options]:
+    """The one setting, and its name, where only one is measured: the fastest on a GPU, `auto` on a CPU."""
+    name = FASTEST if device.type == "cuda" else AUTO
+    return name, engines(network, device)[name]
+
+
+def _for(network: str, chosen: Options) -> Options:
+    """Compiling the smallest network would take longer than all else that is done with it."""
+    return chosen | {"compile": False} if network == TINY and chosen.get("compile") else chosen

@@ -1,0 +1,60 @@
+"""The parts of a run put together, as fast as its engine allows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from mtlsweep.errors import summary
+from mtlsweep.models import TwoHeads
+from mtlsweep.train.engine import Engine
+from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.graphs import CudaRecorder
+from mtlsweep.train.resident import Resident
+
+
+def build_trainer(
+    model: TwoHeads,
+    strategy: nn.Module,
+    images: Resident,
+    engine: Engine,
+    schedule: dict[str, Any],
+    seed: int,
+    say: Callable[[str], None] = print,
+) -> Trainer:
+    """Move model and strategy to the engine's device, give both to one optimizer; compile and record where the engine says so.
+
+    Args:
+        model, strategy: with their first parameters, anywhere.
+        images: on the device.
+        engine: applied already. `Trainer.engine` is another one where compiling failed.
+        schedule: the group `schedule` of a run's settings.
+        seed: of the order and the augmentation.
+        say: tells the user a line: a warning where compiling failed.
+    """
+    model = model.to(engine.device).to(memory_format=engine.memory_format)
+    strategy = strategy.to(engine.device)
+    optimizer = torch.optim.SGD(
+        chain(model.parameters(), strategy.parameters()),
+        lr=schedule["lr"],
+        momentum=schedule["momentum"],
+        weight_decay=schedule["weight_decay"],
+        fused=engine.device.type == "cuda",
+    )
+    trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=say)
+    if engine.compile:
+        _compile(trainer)
+    if engine.graph and getattr(strategy, "capturable", False):
+        trainer.record = CudaRecorder()
+    return trainer
+
+
+def _compile(trainer: Trainer) -> None:
+    try:
+        trainer.compile()
+    except Exception as error:  # of many types
+        trainer.say(f"warning: the network cannot be compiled ({summary(error)}): it runs as it is")
+        trainer.engine = replace(trainer.engine, compile=False)
