@@ -28,7 +28,7 @@ class Entry:
         passes: forward (F) and backward (B) passes a step.
         scale: whether the coarse loss's scale matters to the direction of the update. Where not, a fade changes nothing before it ends.
         parameters: settings with their defaults, less the `loss/options` of all that combine gradients where they are at their defaults.
-        state: what it learns or remembers: parameters and buffers, as far as they exist before the first step.
+        state: what it learns or remembers: parameters and buffers.
         source: first line of its file: the method's name and paper.
     """
 
@@ -58,7 +58,7 @@ def _entry(path: Path) -> Entry:
     strategy = build(call)
     shown = {key: value for key, value in call.items() if key != "_target_" and COMMON.get(key) != value}
     parameters = ", ".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items())
-    state = ", ".join(name for name, _ in [*strategy.named_parameters(), *strategy.named_buffers()])
+    state = ", ".join([*(name for name, _ in strategy.named_parameters()), *strategy._buffers])  # also those made at the first step
     source = (sys.modules[hydra.utils.get_class(call["_target_"]).__module__].__doc__ or "").strip().splitlines()[0]
     scale = "no" if strategy.scale_invariant else "yes"
     return Entry(path.stem, _kind(strategy), _passes(strategy), scale, parameters, state, source)

@@ -130,17 +130,35 @@ def test_what_cannot_be_recorded_is_executed_by_python_and_said(cli: CommandLine
     assert ended.status == 0, ended
     assert ended.out.count("warning: the steps of this run cannot be recorded as a CUDA graph") == 1
     (run,) = (path.parent for path in Path("runs", "s").glob("**/run.json"))
+    assert result(run)["engine"]["graph"] is False
     assert metrics(run) == metrics(plain)
 
 
-def test_a_users_strategy_is_never_recorded(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("my_loss.py").write_text(
-        "from torch import nn\n"
-        "class MultiTaskLoss(nn.Module):\n"
-        "    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):\n"
-        "        return fine_loss + coarse_loss\n"
-    )
+PLAIN = """
+from torch import nn
+class MultiTaskLoss(nn.Module):
+    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
+        return fine_loss + coarse_loss
+"""
+INHERITED = """
+import torch
+from mtlsweep.losses import GramStrategy
+class MultiTaskLoss(GramStrategy):
+    steps = 0
+    def weights(self, gram, losses, epoch, total_epochs):
+        self.steps += 1
+        return torch.full((2,), 1 / self.steps)
+"""
+
+
+@pytest.mark.parametrize("content", [PLAIN, INHERITED])
+def test_a_users_strategy_is_never_recorded(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    Path("my_loss.py").write_text(content)
     stand_in = StandIn()
     record_with(stand_in, monkeypatch)
-    train(cli, "loss=user/file", "loss.path=my_loss.py", *STEPS)
+    ended = cli(*TINY, "study=s", "loss=user/file", "loss.path=my_loss.py", *STEPS)
+    assert ended.status == 0, ended
+    assert "they are not recorded as CUDA graphs" in ended.out
     assert stand_in.recorded == 0
+    (run,) = (path.parent for path in Path("runs", "s").glob("**/run.json"))
+    assert result(run)["engine"]["graph"] is False

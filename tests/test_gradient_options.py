@@ -248,6 +248,29 @@ def test_an_impossible_option_is_refused(name: str, options: dict[str, Any], fau
     assert fault in str(error.value)
 
 
+def test_where_a_gradient_is_zero_there_is_no_angle() -> None:
+    outcome = step(network(), make("pcgrad"), factor=0.0)
+    assert outcome.cosine.isnan()
+    assert outcome.conflict.isnan()
+    assert outcome.fine_weight.item() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("returned", "fault"),
+    [
+        ((1.0, 1.0), "returned a tuple in place of"),
+        (torch.ones(3), "returned one of shape (3,)"),
+        (torch.ones(2).requires_grad_(), "with a gradient"),
+    ],
+)
+def test_weights_of_the_wrong_kind_are_named(returned: Any, fault: str) -> None:
+    strategy = Fixed(1.0, 1.0)
+    strategy.fixed = returned
+    with pytest.raises(UserError, match=r"Fixed.weights returned") as error:
+        step(network(), strategy)
+    assert fault in str(error.value)
+
+
 def test_a_scalar_strategy_has_no_such_options() -> None:
     with pytest.raises(UserError, match=r"loss.length: no such key; mtlsweep.losses.equal.Equal has none"):
         make("equal", length="fine")

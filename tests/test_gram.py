@@ -143,11 +143,11 @@ def test_limits_are_those_of_the_docstring(name: str, dtype: torch.dtype) -> Non
 
 @pytest.mark.parametrize("name", GRAM)
 def test_what_is_said_of_the_coarse_losss_scale_is_true(name: str) -> None:
-    turned = 0.0
-    for gradients in random_pairs(20, decades=1):
-        plain = weigh(make(name), gradients) @ gradients
-        faded = gradients * torch.tensor([[1.0], [0.01]], dtype=torch.float64)
-        update = weigh(make(name), faded) @ faded
+    turned, plain_strategy, faded_strategy = 0.0, make(name), make(name)
+    for number, gradients in enumerate(random_pairs(20, decades=1)):
+        plain = weigh(plain_strategy, gradients) @ gradients
+        faded = gradients * torch.tensor([[1.0], [0.7**number]], dtype=torch.float64)  # another factor in every step, as of a curriculum
+        update = weigh(faded_strategy, faded) @ faded
         turned = max(turned, float((update / update.norm() - plain / plain.norm()).norm()))
     assert (turned < 1e-8) == make(name).scale_invariant
 
@@ -318,6 +318,14 @@ def test_cr_mogm_starts_at_the_first_weights_and_follows_slowly() -> None:
     first, second = (weigh(make("mgda"), gradients) for gradients in (one, two))
     same(weigh(strategy, one), first)
     same(weigh(strategy, two), 0.9 * first + 0.1 * second)
+
+
+def test_cr_mogm_averages_a_strategy_that_learns_from_epochs() -> None:
+    strategy = make("cr_mogm", of="gradnorm", memory=0.0)
+    strategy.on_epoch_end(torch.tensor([4.0, 2.6]))
+    assert strategy.inner.first_losses.tolist() == pytest.approx([4.0, 2.6])
+    with pytest.raises(UserError, match="of must be the name of a Gram strategy"):
+        make("cr_mogm", of="base")
 
 
 def test_gradnorms_logits_get_the_gradient_of_its_objective() -> None:

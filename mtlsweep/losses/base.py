@@ -29,8 +29,9 @@ class Strategy(nn.Module):
     Attributes:
         generator: what random numbers are drawn from (`torch.randn(..., generator=self.generator)`), on the device of the losses. The
             engine sets it at every epoch's start, from the run's seed; None is torch's own generator.
-        scale_invariant: whether the direction of the update is the same whatever positive number the coarse loss is multiplied by. Then a
-            curriculum changes nothing before it reaches 0.
+        scale_invariant: whether the direction of the trunk's update is the same whatever positive number the coarse loss is multiplied by,
+            another one in every step too. A curriculum does not turn it before it is exactly 0; it may change the length, and a head that
+            receives its own gradient learns more slowly.
         capturable: whether a step neither reads a value from the device nor depends on Python state, so that a CUDA graph can replay it.
     """
 
@@ -58,8 +59,9 @@ class _OfGradients(Strategy):
 
     Args:
         heads: what each head receives: "own", the gradient of its loss, or "weighted", that times the weight of the loss.
-        length: of the update of the trunk: "own", the strategy's; "sum", that of g1 + g2; "fine", that of g1. The direction is the
-            strategy's in any case. Strategies that share a direction differ at "own" in nothing but the learning rate.
+        length: of the update, of the trunk or, with that scope, of its output: "own", the strategy's; "sum", that of g1 + g2; "fine", that
+            of g1. The direction is the strategy's in any case. Strategies that share a direction differ at "own" in nothing but the
+            learning rate.
         scope: what the gradients are of: "trunk", all its parameters, two backward passes; "representation", its output, one backward pass
             and another algorithm; "fine_path", the parameters that the fine loss reaches (trunk and fine head), and the coarse head is
             never trained.

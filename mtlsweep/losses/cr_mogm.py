@@ -41,6 +41,12 @@ class CRMOGM(GramStrategy):
         self.average.copy_(torch.where(self.average.isnan(), new, torch.lerp(new, self.average, self.memory)))
         return self.average.to(gram.dtype, copy=True)
 
+    def on_epoch_end(self, mean_losses: torch.Tensor) -> None:
+        """Pass it on."""
+        on_epoch_end: Any = getattr(self.inner, "on_epoch_end", None)
+        if on_epoch_end:
+            on_epoch_end(mean_losses)
+
 
 def _strategy(name: str) -> GramStrategy:
     try:
@@ -48,6 +54,6 @@ def _strategy(name: str) -> GramStrategy:
     except ImportError as error:
         raise ValueError(f"of must be the name of a Gram strategy, got {name}") from error
     for _, found in inspect.getmembers(module, inspect.isclass):
-        if issubclass(found, GramStrategy) and found.__module__ == module.__name__ and found is not CRMOGM:
+        if issubclass(found, GramStrategy) and found.__module__ == module.__name__ and found not in (CRMOGM, GramStrategy):
             return found()
     raise ValueError(f"of must be the name of a Gram strategy, got {name}")

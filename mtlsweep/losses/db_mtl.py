@@ -56,7 +56,7 @@ class DBMTL(GradientStrategy):
         # Where one average has all but vanished these may be beyond its type's range.
         largest = torch.finfo(fine_grad.dtype).max
         factors = stretch.clamp_max(largest).to(fine_grad.dtype)
-        weights = (stretch * inverses).clamp_max(largest).to(fine_grad.dtype)
+        weights = (stretch * inverses).clamp_max(largest**0.5).to(fine_grad.dtype)  # which are multiplied by the losses
         return factors[0] * fine + factors[1] * coarse, weights
 
     def _remember(self, fine_grad: torch.Tensor, coarse_grad: torch.Tensor, inverses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,7 +29,6 @@ class PCD(GramStrategy):
         memory: beta of the paper, the weight of the past in the averages, in [0, 1); 0.999 in TorchJD.
     """
 
-    scale_invariant = True
     moments: torch.Tensor
 
     def __init__(self, share: float = 0.02, memory: float = 0.999, **options: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from mtlsweep.errors import UserError, summary
-from mtlsweep.losses.base import Strategy
+from mtlsweep.losses.base import GradientStrategy, GramStrategy, Strategy
 
 CLASS = "MultiTaskLoss"
 
@@ -92,6 +92,9 @@ def _check_interface(file: Path, strategy: nn.Module) -> None:
         raise UserError(f"{file.name}: {CLASS}.__init__ does not call super().__init__()")
     if getattr(strategy.forward, "__func__", None) is nn.Module.forward and not isinstance(strategy, Strategy):
         raise UserError(f"{file.name}: {CLASS} has no method forward")
+    for kind, method in ((GramStrategy, "weights"), (GradientStrategy, "combine")):
+        if isinstance(strategy, kind) and getattr(type(strategy), method) is getattr(kind, method):
+            raise UserError(f"{file.name}: {CLASS} has no method {method}")
     for method, arguments in INTERFACE.items():
         try:
             inspect.signature(getattr(strategy, method, lambda *_: None)).bind(*arguments)

@@ -37,8 +37,8 @@ METRICS = (
     "test_coarse_acc",  # percent
     "fine_weight",  # effective weight of the fine loss: derivative of what was minimised by it, mean over steps
     "coarse_weight",  # the same of the coarse loss, the curriculum's factor included
-    "conflict_rate",  # share of steps in which the two trunk gradients had a negative product; empty where they are not known
-    "cosine",  # mean cosine of the two trunk gradients; empty where they are not known
+    "conflict_rate",  # share of steps in which the two trunk gradients had a negative product; empty where they are not known or zero
+    "cosine",  # mean cosine of the two trunk gradients; empty as above; with loss.refresh both are those of the last refresh
     "seconds",  # of the epoch, training and evaluation
     "eval_seconds",  # of these, evaluation
 )

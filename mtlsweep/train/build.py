@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mtlsweep.errors import summary
+from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
@@ -30,7 +31,7 @@ def build_trainer(
     Args:
         model, strategy: with their first parameters, anywhere.
         images: on the device.
-        engine: applied already. `Trainer.engine` is another one where compiling failed.
+        engine: applied already. `Trainer.engine` is another one where something of it could not be done.
         schedule: the group `schedule` of a run's settings.
         seed: of the order and the augmentation.
         say: tells the user a line: a warning where compiling failed.
@@ -47,9 +48,19 @@ def build_trainer(
     trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=say)
     if engine.compile:
         _compile(trainer)
-    if engine.graph and getattr(strategy, "capturable", False):
-        trainer.record = CudaRecorder()
+    if engine.graph:
+        _record(trainer)
     return trainer
+
+
+def _record(trainer: Trainer) -> None:
+    strategy = trainer.strategy
+    # Of a user's own class nothing is known, whatever it inherits.
+    if isinstance(strategy, Strategy) and strategy.capturable and type(strategy).__module__.startswith("mtlsweep.losses."):
+        trainer.record = CudaRecorder()
+        return
+    trainer.engine = replace(trainer.engine, graph=False)
+    trainer.say("note: the steps of this strategy may depend on more than the device's memory: they are not recorded as CUDA graphs")
 
 
 def _compile(trainer: Trainer) -> None:

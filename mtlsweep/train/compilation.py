@@ -9,6 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch._dynamo.config
+import torch._functorch.config
+import torch._inductor.config
 from torch import nn
 
 from mtlsweep.models import TwoHeads

@@ -67,6 +67,9 @@ class Engine:
         # The same seed has to give the same numbers twice, so no algorithm is chosen by a race between candidates.
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
+        # fp32 is fp32: torch's default for convolutions on a GPU is TF32, whose products have 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def resolve(settings: dict[str, Any], steps: int = 0) -> Engine:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -62,6 +62,17 @@ class Trainer:
         """
         images = self.data.prepare(self.data.train.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
         self.compiled = compile_trunk(self.model, images, EVAL_BATCH[self.engine.device.type], self.engine.autocast)
+
+    def stop_recording(self, error: Exception) -> None:
+        """Execute every step by Python from here on."""
+        self.record = None
+        self.engine = replace(self.engine, graph=False)
+        self.say(f"warning: the steps of this run cannot be recorded as a CUDA graph ({summary(error)}): it goes on without")
+        if isinstance(self.strategy, Strategy) and self.strategy.generator is not None:
+            # Another with the same numbers to come: in torch 2.11 one that was part of a failed recording cannot be drawn from.
+            state = self.strategy.generator.get_state()
+            self.strategy.generator = torch.Generator(self.engine.device)
+            self.strategy.generator.set_state(state)
 
     def train(self, moment: Moment, on_step: Callable[[], None]) -> torch.Tensor:
         """One pass over the training set, see `steps`."""
@@ -140,8 +151,7 @@ class _Pass:
                 self._replay(trainer.record, indices, codes, step)
                 return
             except RecordingFailed as error:
-                trainer.record = None
-                trainer.say(f"warning: the steps of this run cannot be recorded as a CUDA graph ({summary(error)}): it goes on without")
+                trainer.stop_recording(error)
         outcome = self.execute(indices, codes, step)
         if self.moment.epoch == step == 0:
             check_first(trainer.strategy, outcome)
@@ -150,8 +160,8 @@ class _Pass:
     def _replay(self, record: Record, indices: torch.Tensor, codes: torch.Tensor, step: int) -> None:
         strategy = self.trainer.strategy
         if self.replayer is None:
-            self.replayer = Replayer(record, self.execute, indices, codes, getattr(strategy, "generator", None))
-        self.replayer.step(indices, codes, step, due=step % getattr(strategy, "refresh", 1) == 0)
+            self.replayer = Replayer(record, indices, codes, getattr(strategy, "generator", None))
+        self.replayer.step(self.execute, indices, codes, step, due=step % getattr(strategy, "refresh", 1) == 0)
 
     def execute(self, indices: torch.Tensor, codes: torch.Tensor, step: int) -> Outcome:
         """Batch, gradients, optimizer, sums: all on the device."""

@@ -8,6 +8,8 @@ from mtlsweep.errors import UserError
 from mtlsweep.losses.user import faults_named
 from mtlsweep.progress import Display
 from mtlsweep.runs import Claim, RunDirectory
+from mtlsweep.runs.signature import source_file
+from mtlsweep.settings import CALLS
 from mtlsweep.train.engine import resolve
 from mtlsweep.train.lanes import Lane, Turns, alone
 from mtlsweep.train.run import Run
@@ -35,8 +37,8 @@ def on_lane(directory: RunDirectory, settings: dict[str, Any], display: Display,
         device = resolve(settings["engine"]).device
     except UserError:
         device = torch.device("cpu")  # the run will raise it too, and record it
-    ours = settings["loss"]["_target_"].startswith("mtlsweep.losses.") and "path" not in settings["loss"]
-    return Lane(_turns(directory, settings, display, anew), device, draws=not ours)
+    own_code = any(source_file(settings[group]) for group in CALLS)
+    return Lane(_turns(directory, settings, display, anew), device, draws=own_code)
 
 
 def _turns(directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool) -> Turns[dict[str, Any]]:

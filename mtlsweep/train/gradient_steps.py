@@ -5,8 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from mtlsweep.errors import UserError
 from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.gram import length_factor, rescale
+from mtlsweep.losses.user import name_of
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.steps import Moment, Outcome
 
@@ -20,9 +22,11 @@ class Weighing(NamedTuple):
 
     @classmethod
     def of(cls, gram: torch.Tensor, weights: torch.Tensor) -> "Weighing":
-        """From the gradients' Gram matrix `(2, 2)`."""
+        """From the gradients' Gram matrix `(2, 2)`. Where a gradient is zero there is no angle, and both are NaN."""
         product, norms = gram[0, 1], gram.diagonal().sqrt()
-        return cls(weights, (product < 0).to(product.dtype), product / norms.prod().clamp_min(torch.finfo(product.dtype).tiny))
+        defined = (norms > 0).all()
+        cosine = torch.where(defined, product / norms.prod().clamp_min(torch.finfo(product.dtype).tiny), torch.nan)
+        return cls(weights, torch.where(defined, (product < 0).to(product.dtype), torch.nan), cosine)
 
 
 class TaskGradients(NamedTuple):
@@ -131,6 +135,7 @@ class GramStep(GradientStep):
     def _weigh(self, gram: torch.Tensor, given: Differentiated) -> Weighing:
         moment = given.moment
         weights = self.strategy.weights(gram, given.losses, moment.epoch, moment.total_epochs)
+        _check(self.strategy, "weights", weights, gram.diagonal())
         return Weighing.of(gram, rescale(gram, weights, self.strategy.length))
 
 
@@ -145,10 +150,22 @@ class CombineStep(GradientStep):
         gram, moment = gram_matrix(fine, coarse), given.moment
         fine_vector, coarse_vector = (torch.cat([one.reshape(-1) for one in task]) for task in (fine, coarse))
         update, weights = self.strategy.combine(fine_vector, coarse_vector, given.losses, moment.epoch, moment.total_epochs)
+        _check(self.strategy, "combine", update, fine_vector)
+        _check(self.strategy, "combine", weights, gram.diagonal())
         factor = length_factor(gram, update, self.strategy.length)
         for parameter, part in zip(self.trunk, (update * factor).split([one.numel() for one in fine]), strict=True):
             parameter.grad = part.view_as(parameter)
         return Weighing.of(gram, weights * factor)
+
+
+def _check(strategy: nn.Module, method: str, given: object, like: torch.Tensor) -> None:
+    """Raise a UserError unless it is a tensor of the same shape, where the other is. Its values are not looked at."""
+    wanted = f"a tensor of shape {tuple(like.shape)} on {like.device}, without a gradient"
+    if not isinstance(given, torch.Tensor):
+        raise UserError(f"{name_of(strategy)}.{method} returned a {type(given).__name__} in place of {wanted}")
+    if given.shape != like.shape or given.device != like.device or given.requires_grad:
+        found = f"shape {tuple(given.shape)} on {given.device}{', with a gradient' if given.requires_grad else ''}"
+        raise UserError(f"{name_of(strategy)}.{method} returned one of {found} in place of {wanted}")
 
 
 def gram_matrix(fine: list[torch.Tensor], coarse: list[torch.Tensor]) -> torch.Tensor:

@@ -4,6 +4,8 @@ A graph repeats what was done to memory, not Python: what a step reads must lie 
 So every epoch records its own.
 """
 
+import contextlib
+import gc
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,6 +26,9 @@ class Recording(Protocol):
         """Do it again."""
 
 
+# A step: indices of its images, their augmentation codes, its number in the epoch.
+Body = Callable[[torch.Tensor, torch.Tensor, int], object]
+
 # Records what a function does on the device, without doing it.
 Record = Callable[[Callable[[], object], torch.Generator | None], Recording]
 
@@ -38,6 +43,7 @@ class CudaRecorder:
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
         self._last: torch.cuda.CUDAGraph | None = None
+        self._latest: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, body: Callable[[], object], generator: torch.Generator | None) -> Recording:
         """Record a function.
@@ -49,18 +55,26 @@ class CudaRecorder:
         Raises:
             RecordingFailed: the body did something that a graph cannot repeat.
         """
-        graph = torch.cuda.CUDAGraph()
-        if generator is not None:
-            graph.register_generator_state(generator)
-        # torch.cuda.graph() also waits for the whole device and empties its cache, which would stall the runs beside this one.
-        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
+        graph = self._latest = torch.cuda.CUDAGraph()  # kept also if it fails: torch 2.11's allocator may still refer to it
+        collecting = gc.isenabled()
+        gc.disable()  # what it would free, of this run or another, is no part of the step
         try:
+            if generator is not None:
+                graph.register_generator_state(generator)
+            # torch.cuda.graph() also waits for the whole device and empties its cache, which would stall the runs beside this one.
+            graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 body()
-            finally:
-                graph.capture_end()
+            except BaseException:
+                with contextlib.suppress(RuntimeError):  # which says no more than that the capture was invalid
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         except RuntimeError as error:
             raise RecordingFailed(str(error)) from error
+        finally:
+            if collecting:
+                gc.enable()
         self._last = graph
         return graph
 
@@ -70,7 +84,6 @@ class Replayer:
 
     Args:
         record: records a step.
-        body: a step on the images whose indices and augmentation codes it is given.
         indices, codes: of a full mini-batch, `(B,)` and `(3, B)`; only their shape and type matter.
         generator: see `CudaRecorder`.
     """
@@ -78,22 +91,21 @@ class Replayer:
     def __init__(
         self,
         record: Record,
-        body: Callable[[torch.Tensor, torch.Tensor, int], object],
         indices: torch.Tensor,
         codes: torch.Tensor,
         generator: torch.Generator | None,
     ) -> None:
         self._record = record
-        self._body = body
         self._indices = indices.clone()
         self._codes = codes.clone()
         self._generator = generator
         self._recordings: dict[bool, Recording] = {}
 
-    def step(self, indices: torch.Tensor, codes: torch.Tensor, step: int, due: bool) -> None:
+    def step(self, body: Body, indices: torch.Tensor, codes: torch.Tensor, step: int, due: bool) -> None:
         """One step.
 
         Args:
+            body: executes it, on tensors that it is given.
             indices, codes: of its mini-batch.
             step: its number in the epoch.
             due: whether the strategy computes its weights anew in it, or uses those that it has: two kinds of step.
@@ -104,5 +116,5 @@ class Replayer:
         self._indices.copy_(indices)
         self._codes.copy_(codes)
         if due not in self._recordings:
-            self._recordings[due] = self._record(lambda: self._body(self._indices, self._codes, step), self._generator)
+            self._recordings[due] = self._record(lambda: body(self._indices, self._codes, step), self._generator)
         self._recordings[due].replay()

@@ -6,7 +6,7 @@ gives does not depend on who takes turns with it: everything that runs share in 
 
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -39,7 +39,8 @@ class Lane:
         self._turns = turns
         # Its own even when it is alone: work on the default stream cannot be recorded as a graph.
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._generators = _generators() if draws else None
+        self._device = device
+        self._generators = _generators(device) if draws else None
         self._threads = torch.get_num_threads()
 
     def turn(self) -> None:
@@ -63,13 +64,13 @@ class Lane:
     @contextmanager
     def _own(self) -> Iterator[None]:
         if self._generators:
-            _restore(self._generators)
+            _restore(self._generators, self._device)
         torch.set_num_threads(self._threads)
         try:
-            with torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self._stream) if self._stream else nullcontext():
                 yield
         finally:
-            self._generators = _generators() if self._generators else None
+            self._generators = _generators(self._device) if self._generators else None
             self._threads = torch.get_num_threads()
 
 
@@ -129,12 +130,15 @@ def _turn(lane: Lane) -> tuple[Any] | None:
     return None
 
 
-def _generators() -> tuple[Any, ...]:
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
+def _generators(device: torch.device) -> tuple[Any, ...]:
+    of_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return torch.get_rng_state(), np.random.get_state(), random.getstate(), of_cuda
 
 
-def _restore(states: tuple[Any, ...]) -> None:
-    of_torch, of_numpy, of_python = states
+def _restore(states: tuple[Any, ...], device: torch.device) -> None:
+    of_torch, of_numpy, of_python, of_cuda = states
+    if of_cuda is not None:
+        torch.cuda.set_rng_state(of_cuda, device)
     torch.set_rng_state(of_torch)
     np.random.set_state(of_numpy)
     random.setstate(of_python)

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from mtlsweep.errors import UserError
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
@@ -55,8 +56,8 @@ class Run:
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
         elif getattr(self.strategy, "scale_invariant", False) and self._fades():
             self._say(
-                "note: the direction of this strategy's updates does not depend on the coarse loss's scale: the curriculum changes it "
-                "only where it is exactly 0"
+                "note: the direction of this strategy's update of the trunk does not depend on the coarse loss's scale: before it is "
+                "exactly 0 the curriculum changes the update's length and the coarse head's at most"
             )
         self.saved_at = time.monotonic()
         self.unsaved: list[str] = []
@@ -101,6 +102,8 @@ class Run:
             model = build(self.settings["model"])
         images = resident(self.settings["data"], engine.device)
         trainer = build_trainer(model, self.strategy, images, engine, self.settings["schedule"], self.settings["seed"], self._say)
+        if self.rows and trainer.engine.compile != engine.compile:
+            raise UserError("the run began with a compiled network, which cannot be compiled here: its epochs would not be of one kind")
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
