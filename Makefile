@@ -3,7 +3,7 @@ BIN := .venv/bin
 SETTINGS := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test lint format clean
+.PHONY: help install sweep test test-slurm bench bench-gpu lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,16 @@ sweep: .venv/installed  ## three architectures x eight strategies on built-in im
 
 test: .venv/installed-test  ## run all tests
 	$(BIN)/python -m pytest
+
+test-slurm: .venv/installed-test  ## run the tests that need SLURM, on one that it starts on this machine (root on Debian)
+	tests/slurm/slurm-up
+	$(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/slurm-down; exit $$status
+
+bench: .venv/installed-bench  ## speed beside the usual loop and other libraries, on the processor: about a quarter of an hour
+	$(BIN)/python -m benchmarks --device cpu
+
+bench-gpu: .venv/installed-bench  ## the same on a GPU: ten minutes
+	$(BIN)/python -m benchmarks --device cuda --minutes 9
 
 lint: .venv/installed-test  ## check style and types
 	$(BIN)/ruff check .
@@ -37,4 +47,9 @@ clean:  ## remove .venv and caches; runs and data stay
 .venv/installed-test: $(SETTINGS)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch .venv/installed $@
+
+.venv/installed-bench: $(SETTINGS)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch .venv/installed $@

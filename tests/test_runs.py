@@ -304,13 +304,16 @@ def test_owner_on_another_host_is_judged_by_its_heartbeat() -> None:
 
 
 def test_requeued_job_takes_its_own_earlier_start_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # the machine may have a SLURM, which knows no such job
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert is_gone(elsewhere(slurm_job="77", slurm_restarts=0), 0)
     assert not is_gone(elsewhere(slurm_job="78", slurm_restarts=0), 0)
 
 
-@pytest.mark.parametrize(("answer", "status", "gone"), [("RUNNING", 0, False), ("COMPLETED", 0, True), ("", 0, True)])
+@pytest.mark.parametrize(
+    ("answer", "status", "gone"), [("5 RUNNING", 0, False), ("6 RUNNING", 0, True), ("5 COMPLETED", 0, True), ("", 0, True)]
+)
 def test_slurm_is_asked_about_a_job_on_another_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, gone: bool
 ) -> None:

@@ -76,10 +76,12 @@ _ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_
 def _slurm_job_ended(job: str) -> bool | None:
     """Whether SLURM says that a job's processes are gone; None where it cannot be asked."""
     try:
-        answer = subprocess.run(["squeue", "-h", "-j", job, "-o", "%T"], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run(["squeue", "-h", "-j", job, "-o", "%A %T"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode:
         # squeue forgets a job some minutes after its end; any other failure is no answer.
         return True if "Invalid job id" in answer.stderr else None
-    return not _ACTIVE & set(answer.stdout.split())
+    # One task of an array has the array's own id, for which squeue lists all of them.
+    states = {state for found, state in map(str.split, filter(str.strip, answer.stdout.splitlines())) if found == job}
+    return not _ACTIVE & states

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from mtlsweep import interrupt
 from mtlsweep.errors import UserError
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
@@ -83,6 +84,8 @@ class Run:
             self.claim.write_metrics(self.rows)
             self._report(epoch)
             self._keep(epoch)
+            if epoch + 1 < self.epochs:
+                interrupt.check_between()
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
@@ -148,7 +151,7 @@ class Run:
     def _keep(self, epoch: int) -> None:
         if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epoch + 1:
             self._save_weights("best.pt", epoch + 1)
-        due = time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
+        due = interrupt.ending() or time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
         if due and epoch + 1 < self.epochs and self._can_be_saved():
             self.claim.write_file(checkpoint.NAME, lambda file: checkpoint.save(file, self.trainer, self.progress))
             self.saved_at = time.monotonic()

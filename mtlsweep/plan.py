@@ -1,0 +1,149 @@
+"""What is to be done about the cells of a sweep, and what became of them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtlsweep.errors import UserError
+from mtlsweep.progress import console, duration
+from mtlsweep.runs import Cell, RunDirectory, State, Status
+
+# What is to be done about a cell, by the state of its run.
+ACTIONS = {
+    State.pending: "run",
+    State.interrupted: "continue",
+    State.failed: "retry",
+    State.running: "taken",
+    State.diverged: "done",
+    State.completed: "done",
+}
+# The states that a value of `rerun` does again from the first epoch.
+REDONE = {"none": (), "failed": (State.failed,), "diverged": (State.diverged,)}
+REDONE["all"] = (State.failed, State.diverged, State.completed)
+
+
+@dataclass
+class Task:
+    """A cell, its directory, and what is to be done about it: run, continue, retry, redo, done, taken or queued.
+
+    Attributes:
+        job: the SLURM job that has been asked to run it.
+        lost: why that job ended without having run it.
+    """
+
+    cell: Cell
+    directory: RunDirectory
+    action: str
+    status: Status
+    result: dict[str, Any] | None = None
+    job: str | None = None
+    lost: str | None = None
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Task":
+        """Look at what has become of a cell's run."""
+        directory = RunDirectory(cell.directory)
+        status = directory.status()
+        if status.state in REDONE[cell.settings["rerun"]]:
+            return cls(cell, directory, "redo", status)
+        return cls(cell, directory, ACTIONS[status.state], status, directory.result())
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to execute."""
+        return self.action not in ("done", "taken", "queued")
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error, or its job without having run it."""
+        return self.status.state is State.failed or self.lost is not None
+
+    @property
+    def objective(self) -> float | None:
+        """What a search maximises: the best validation accuracy where a part is held out, else the best test accuracy, percent."""
+        if not self.result:
+            return None
+        validated = self.result["selected_val_acc"]
+        return self.result["best_fine_acc"] if validated is None else validated
+
+    @property
+    def outcome(self) -> str:
+        """One word for it: the state of the run, or "taken"."""
+        return "taken" if self.action == "taken" else self.status.state.value
+
+    @property
+    def error(self) -> str:
+        """What went wrong, and where more stands about it."""
+        return self.lost or f"{self.status.error} (traceback in {self.directory / 'run.log'})"
+
+    @property
+    def taken_by(self) -> str:
+        """Who else runs it."""
+        return self.status.error or f"is being run by {self.status.owner}"
+
+
+def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
+    """A task for every run directory that these cells have. (Settings that cannot change numbers may be swept over: one run all the same.)
+
+    Raises:
+        UserError: there are no cells, or they are of several studies, or a directory cannot be used.
+    """
+    if not cells:
+        raise UserError("the sweep has no cells: a glob(...) in it matches nothing")
+    if len({cell.study_dir for cell in cells}) > 1:
+        raise UserError("study and runs_dir are a sweep's own: they cannot be swept over")
+    return {cell.directory: Task.of(cell) for cell in cells}
+
+
+def check(tasks: Sequence[Task], here: bool = True) -> None:
+    """Build every part that the tasks need, and find their data; a dry run leaves the data alone.
+
+    Args:
+        tasks: all of a sweep.
+        here: whether this machine executes them; else its devices say nothing about those of the other.
+
+    Raises:
+        UserError: a part cannot be built, or data or a device are missing.
+    """
+    from mtlsweep.train import check_calls, check_machine  # loads torch
+
+    check_calls([task.cell.settings for task in tasks])
+    if not tasks[0].cell.settings["dry_run"]:
+        due = [task.cell.settings for task in tasks if task.due]
+        check_machine(due if here else [settings | {"engine": _without_gpu(settings["engine"])} for settings in due])
+
+
+def _without_gpu(engine: dict[str, Any]) -> dict[str, Any]:
+    return engine | {"device": "cpu"} if re.fullmatch(r"cuda(:\d+)?", engine["device"]) else engine
+
+
+def print_plan(tasks: Sequence[Task]) -> None:
+    """What a dry run says."""
+    for task in tasks:
+        console.print(f"{task.action:8} {task.status.state.value:11} {task.cell.label}  {task.directory.path}")
+    console.print(f"dry run, nothing trained: {counts([task.action for task in tasks])}")
+
+
+def print_summary(tasks: Sequence[Task], seconds: float) -> None:
+    """What has become of all tasks, and all that is not a plain success in detail."""
+    outcomes = [task.outcome for task in tasks]
+    console.print(f"{cell_count(tasks)} in {duration(seconds)}: {counts(outcomes)}")
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if outcome == "diverged" and task.result:
+            console.print(f"  diverged: {task.cell.label}: {task.result['reason']}")
+        elif outcome == "taken":
+            console.print(f"  taken: {task.cell.label}: {task.taken_by}")
+        elif outcome != "completed":
+            console.print(f"  {outcome}: {task.cell.label}: {task.error}")
+
+
+def cell_count(cells: Sequence[object]) -> str:
+    """`1 cell`, `2 cells`."""
+    return "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+
+
+def counts(words: Sequence[str]) -> str:
+    """`2 run, 1 done`."""
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

@@ -1,0 +1,18 @@
+"""How far a run has come, as `metrics.csv` tells it while the run goes on."""
+
+import csv
+from pathlib import Path
+
+
+def rows(directory: Path) -> list[dict[str, str]]:
+    """The rows of a run's `metrics.csv`, one per finished epoch; none before the first."""
+    try:
+        with open(directory / "metrics.csv", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError:
+        return []
+
+
+def epochs_done(directory: Path) -> int:
+    """Number of epochs a run has finished."""
+    return len(rows(directory))

@@ -1,0 +1,106 @@
+"""Follows the jobs of a sweep until the last one has ended."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from mtlsweep.plan import Task, counts
+from mtlsweep.progress import console
+from mtlsweep.runs import State
+from mtlsweep.slurm import queue
+from mtlsweep.slurm.submission import Submission
+from mtlsweep.status import Running, running_table
+
+# Between two looks; for each minute of waiting a second longer, because squeue is work for the whole cluster.
+POLL_SECONDS = 3.0
+LONGEST_POLL_SECONDS = 30.0
+# Results may be written on another machine: a file may be seen only this many polls after the end of the job that wrote it.
+POLLS_AFTER_END = 2
+
+
+def follow(tasks: Sequence[Task], submissions: Mapping[str, Submission]) -> None:
+    """Wait for every task that has a job; give it its status and result, or say why there is none.
+
+    Args:
+        tasks: of the sweep.
+        submissions: that of each job.
+
+    Raises:
+        KeyboardInterrupt: the user has stopped it.
+    """
+    follower = _Follower(tasks, submissions)
+    began = time.monotonic()
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while follower.poll():
+            if console.is_terminal:
+                live.update(follower.picture(), refresh=True)
+            time.sleep(min(POLL_SECONDS + (time.monotonic() - began) / 60, LONGEST_POLL_SECONDS))
+
+
+class _Follower:
+    def __init__(self, tasks: Sequence[Task], submissions: Mapping[str, Submission]) -> None:
+        self._tasks = tasks
+        self._submissions = submissions
+        self._waiting = {task.directory.path: task for task in tasks if task.job}
+        self._count = len(self._waiting)
+        self._states: dict[str, str] = {}
+        self._absent: dict[str, int] = {}
+
+    def poll(self) -> bool:
+        """Look once; whether there is something left to wait for."""
+        states = queue.queued()
+        if states is None:  # SLURM does not answer, which says nothing about the jobs
+            return bool(self._waiting)
+        self._states = states
+        jobs = {task.job or "" for task in self._waiting.values()}
+        self._absent = {job: self._absent.get(job, 0) + 1 for job in jobs if job not in states}
+        for task in [task for task in self._waiting.values() if _has_new_result(task)]:
+            self._settle(task, {})
+        gone = [task for task in self._waiting.values() if self._absent.get(task.job or "", 0) >= POLLS_AFTER_END]
+        ends = queue.ended_as({task.job or "" for task in gone}) if gone else {}
+        for task in gone:
+            self._settle(task, ends)
+        return bool(self._waiting)
+
+    def picture(self) -> Group:
+        """What is going on, for a terminal."""
+        running = [
+            Running.of(task.directory, task.cell.label, task.cell.settings["schedule"]["epochs"], f"job {task.job}")
+            for task in self._waiting.values()
+            if self._is_running(task)
+        ]
+        return Group(running_table(running), Text(counts([self._word(task) for task in self._tasks])))
+
+    def _settle(self, task: Task, ends: Mapping[str, str]) -> None:
+        del self._waiting[task.directory.path]
+        task.status, task.result = task.directory.status(), task.directory.result()
+        job = task.job or ""
+        if task.status.state is State.running:
+            task.action = "taken"
+        elif task.status.state in (State.pending, State.interrupted):
+            task.lost = f"job {job} ended as {ends.get(job, 'unknown')} (log: {self._submissions[job].log(job)})"
+        done = self._count - len(self._waiting)
+        console.print(f"[{done}/{self._count}] {task.outcome}: {task.cell.label}{_detail(task)}")
+
+    def _word(self, task: Task) -> str:
+        if task.directory.path not in self._waiting:
+            return task.outcome
+        return "running" if self._is_running(task) else "queued"
+
+    def _is_running(self, task: Task) -> bool:
+        return self._states.get(task.job or "") == "RUNNING" and task.directory.attempt() > 0
+
+
+def _has_new_result(task: Task) -> bool:
+    """Whether there is one that was not there when the sweep was planned; a run that is done again keeps the old one until it begins."""
+    done_before = task.status.state in (State.completed, State.diverged)
+    return task.directory.result() is not None and (not done_before or task.directory.attempt() > task.status.attempt)
+
+
+def _detail(task: Task) -> str:
+    if task.result:
+        return f", best fine accuracy {task.result['best_fine_acc']:.2f} %"
+    return f": {task.taken_by if task.outcome == 'taken' else task.error}"

@@ -1,0 +1,106 @@
+"""Launches a sweep on SLURM: what is missing is frozen and submitted; what is submitted is followed, or left."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtlsweep import sweep
+from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
+from mtlsweep.progress import console
+from mtlsweep.runs import Cell, State, SweepRecord
+from mtlsweep.slurm.follow import follow
+from mtlsweep.slurm.options import Options
+from mtlsweep.slurm.queue import queued
+from mtlsweep.slurm.submission import Submission, waiting
+
+
+def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Task]:
+    """Submit what is missing of these cells and is not in SLURM's queue already; then follow all of it, if `options.wait`.
+
+    Args:
+        cells: composed and checked.
+        record_in: the folder that keeps what the sweep was asked for, and the jobs' logs.
+        options: of the jobs.
+
+    Raises:
+        UserError: a part cannot be built, a directory cannot be used, SLURM refuses the jobs.
+        KeyboardInterrupt: the user has stopped following; the jobs go on.
+    """
+    found = plan(cells)
+    tasks = list(found.values())
+    submissions = _find_queued(tasks)
+    check(tasks, here=False)
+    if cells[0].settings["dry_run"]:
+        print_plan(tasks)
+        return [found[cell.directory] for cell in cells]
+    SweepRecord.write(record_in, cells)
+    began = time.monotonic()
+    due = [task for task in tasks if task.due]
+    console.print(f"{cell_count(tasks)}, {len(due)} to run, {sum(task.action == 'queued' for task in tasks)} in the queue")
+    if due:
+        submissions |= _submit(due, record_in, options)
+    if options.wait:
+        sweep.launched.extend(tasks)
+        _follow(tasks, submissions)
+        print_summary(tasks, time.monotonic() - began)
+    elif submissions:
+        _print_commands(tasks[0].cell, submissions)
+    return [found[cell.directory] for cell in cells]
+
+
+def _find_queued(tasks: Sequence[Task]) -> dict[str, Submission]:
+    """Mark the tasks that a job in SLURM's queue will run or is running; the jobs."""
+    jobs = queued() or {}
+    known = waiting(tasks[0].cell.study_dir, jobs)
+    submissions = {}
+    for task in tasks:
+        job, submission = known.get(task.directory.path, ("", None))
+        # A running job does not try a cell again that has failed in it.
+        if submission and task.action != "done" and (task.status.state is not State.failed or jobs[job] == "PENDING"):
+            task.action, task.job = "queued", job
+            submissions[job] = submission
+    return submissions
+
+
+def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Submission]:
+    from mtlsweep.slurm.job import FrozenCell  # loads submitit
+    from mtlsweep.slurm.submit import submit
+
+    frozen = {task.directory.path.expanduser().absolute(): task for task in due}
+    cells = [FrozenCell.of(task, task.directory.prepare(task.cell), options.cpus) for task in due]
+    study, submission = due[0].cell.study_dir, Submission.begin(folder)
+    for array in submit(cells, options, folder, study.name):
+        of_job = {job: [frozen[cell.directory] for cell in group] for job, group in array.items()}
+        submission.add({job: [str(task.directory.path.relative_to(study)) for task in group] for job, group in of_job.items()})
+        for job, group in of_job.items():
+            for task in group:
+                task.job = job
+        submitted = [task for group in of_job.values() for task in group]
+        console.print(f"submitted {cell_count(submitted)} as {_names(of_job)}; logs in {submission.log('JOB')}")
+    return dict.fromkeys(submission.jobs, submission)
+
+
+def _follow(tasks: Sequence[Task], submissions: dict[str, Submission]) -> None:
+    try:
+        console.print("following the jobs; Ctrl-C leaves them running")
+        follow(tasks, submissions)
+    except KeyboardInterrupt:
+        console.print("the jobs go on; the same command follows them again")
+        _print_commands(tasks[0].cell, submissions)
+        raise
+
+
+def _print_commands(cell: Cell, jobs: dict[str, Submission]) -> None:
+    study = cell.study_dir
+    console.print(f"how far they are:  python -m mtlsweep status {study}")
+    console.print(f"the table:         python -m analysis {study}")
+    console.print(f"end them:          scancel {' '.join(_arrays(jobs))}")
+
+
+def _names(jobs: dict[str, list[Task]]) -> str:
+    arrays = _arrays(jobs)
+    return f"SLURM job {' '.join(arrays)}" + (f", {len(jobs)} array tasks" if len(jobs) > 1 else "")
+
+
+def _arrays(jobs: dict[str, Submission] | dict[str, list[Task]]) -> list[str]:
+    return list(dict.fromkeys(job.partition("_")[0] for job in jobs))

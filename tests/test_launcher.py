@@ -1,0 +1,214 @@
+"""The launcher `slurm` where there is no SLURM, and what a job does with its signals."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from conftest import TINY, CommandLine
+from omegaconf import OmegaConf
+from test_runs import cell, prepared, result
+
+from hydra_plugins.mtlsweep_launcher.slurm import SlurmLauncher
+from mtlsweep import interrupt
+from mtlsweep.config import EngineConfig
+from mtlsweep.errors import UserError
+from mtlsweep.plan import Task
+from mtlsweep.progress import Display
+from mtlsweep.runs import Claim, RunDirectory
+from mtlsweep.slurm import queue
+from mtlsweep.slurm.job import FrozenCell
+from mtlsweep.slurm.options import Options, parse
+from mtlsweep.slurm.submission import Submission, waiting
+from mtlsweep.train import checkpoint, execute
+
+SLURM = "hydra/launcher=slurm"
+
+
+# The command line
+
+
+def test_launcher_without_a_sweep_is_an_error(cli: CommandLine) -> None:
+    ended = cli(*TINY, SLURM)
+    assert ended.status == 2
+    assert ended.err == "error: hydra/launcher=slurm: launchers execute sweeps; add -m, which makes a sweep of one cell too\n"
+
+
+def test_without_slurm_the_sweep_is_refused(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    ended = cli("-m", *TINY, SLURM)
+    assert (ended.status, ended.err) == (2, "error: hydra/launcher: there is no SLURM here (sbatch is not found)\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("hydra.launcher.time=soon", "hydra.launcher.time=soon: Value 'soon' of type 'str' could not be converted to Integer"),
+        ("hydra.launcher.cells_per_job=0", "hydra.launcher.cells_per_job=0: must be at least 1"),
+        ("hydra.launcher.time=2", "hydra.launcher.signal_seconds=120: must be less than the time limit (2 min)"),
+        ("hydra.launcher.memory=0", "hydra.launcher.memory=0.0: must be more than 0"),
+        ("hydra.launcher.memry=2", "hydra.launcher.memry: no such key; hydra.launcher has account, cells_per_job"),
+    ],
+)
+def test_wrong_option_is_one_line(cli: CommandLine, option: str, message: str) -> None:
+    ended = cli("-m", *TINY, SLURM, option)
+    assert ended.status == 2
+    assert ended.err.startswith(f"error: {message}")
+    assert ended.err.count("\n") == 1
+
+
+def test_leaving_is_refused_with_a_sweeper_that_goes_by_results() -> None:
+    launcher = SlurmLauncher(wait=False)
+    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"}}})
+    launcher.setup(hydra_context=Mock(), task_function=Mock(), config=config)
+    with pytest.raises(UserError, match="wait=false: the sweeper goes by the results"):
+        launcher.launch([["seed=1"]], 0)
+
+
+def test_clusters_have_files_of_their_own(cli: CommandLine) -> None:
+    ended = cli(*TINY, "hydra/launcher=mycluster", "--cfg", "hydra", "--package", "hydra.launcher")
+    assert "cells_per_job: 4" in ended.out
+    assert "signal_seconds: 120" in ended.out
+
+
+def test_nothing_heavy_is_loaded_to_find_the_launcher() -> None:
+    code = "import sys, hydra_plugins.mtlsweep_launcher.slurm, mtlsweep.status; print({'torch', 'pandas', 'submitit'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# What is frozen
+
+
+def frozen(runs_dir: Path, **changes: Any) -> FrozenCell:
+    task = Task.of(cell(runs_dir, **changes))
+    return FrozenCell.of(task, task.directory.prepare(task.cell), threads=2)
+
+
+def test_frozen_cell_keeps_its_directory_and_needs_no_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one = frozen(Path("runs"))
+    monkeypatch.chdir("/")
+    now = one.now()
+    assert now.directory == one.directory == tmp_path / cell(Path("runs")).directory
+    assert now.settings["data"]["root"] == str(tmp_path / "data")
+    assert now.settings["engine"]["threads"] == 2
+    assert frozen(tmp_path, engine__threads=1).now().settings["engine"]["threads"] == 1
+
+
+def with_own_loss(path: Path) -> dict[str, Any]:
+    return {"loss": {"_target_": "mtlsweep.losses.user.load", "path": str(path)}}
+
+
+def test_frozen_cell_has_its_own_copy_of_the_users_file(tmp_path: Path) -> None:
+    source = tmp_path / "my_loss.py"
+    source.write_text("as = submitted")
+    one = frozen(tmp_path, **with_own_loss(source))
+    source.write_text("edited")
+    assert Path(one.now().settings["loss"]["path"]).read_text() == "as = submitted"
+
+
+def test_code_that_was_changed_in_the_queue_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "module_of_theirs.py"
+    module.write_text("x = 1")
+    one = frozen(tmp_path, loss={"_target_": "module_of_theirs.Loss"})
+    module.write_text("x = 2")
+    with pytest.raises(UserError, match="has been changed while it waited"):
+        replace(one, cell=replace(one.cell)).now()
+
+
+def test_finished_run_is_done_again_once_however_often_the_job_starts(tmp_path: Path) -> None:
+    directory = prepared(tmp_path)
+    with Claim(directory) as claim:
+        claim.write_result(result())
+    one = frozen(tmp_path, rerun="all")
+    assert Task.of(one.now()).action == "redo"
+    with Claim(directory, anew=True) as claim:
+        claim.write_result(result())
+    assert Task.of(one.now()).action == "done"
+
+
+# What waits in the queue
+
+
+def test_cells_of_jobs_in_the_queue_are_known(tmp_path: Path) -> None:
+    folder = tmp_path / ".sweeps" / "then"
+    folder.mkdir(parents=True)
+    Submission.begin(folder).add({"7_0": ["a", "b"], "7_1": ["c"]})
+    Submission.begin(folder).add({"8": ["d"]})
+    (folder / "jobs-2.json").write_text("damaged")
+    known = waiting(tmp_path, {"7_0": "RUNNING", "8": "PENDING", "9": "RUNNING"})
+    assert {path.name: job for path, (job, _) in known.items()} == {"a": "7_0", "b": "7_0", "d": "8"}
+    assert known[tmp_path / "d"][1].log("8") == folder / "jobs" / "8_0_log.out"
+
+
+def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert queue.queued() is None
+    assert queue.largest_array() == 1001
+
+
+def test_accounting_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks of an array that were cancelled before they began stand in one line."""
+    sacct = tmp_path / "sacct"
+    sacct.write_text("#!/bin/sh\nprintf '7_0|OUT_OF_MEMORY\\n7_[1-3]|CANCELLED by 0\\n8|FAILED\\n'\n")
+    sacct.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert queue.ended_as(["7_0", "7_2", "8", "9"]) == {"7_0": "OUT_OF_MEMORY", "7_2": "CANCELLED", "8": "FAILED"}
+
+
+def test_options_have_the_types_they_are_declared_with() -> None:
+    assert parse({"memory": 4, "setup": ["module load cuda"], "gres": "gpu:h200:1"}) == Options(
+        memory=4.0, setup=["module load cuda"], gres="gpu:h200:1"
+    )
+
+
+# A job's signals
+
+
+def test_sigterm_does_not_end_a_job_of_its_own_accord() -> None:
+    with interrupt.in_job(signal.SIGUSR2, 0), interrupt.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        interrupt.check_between()
+        assert interrupt.ending()
+        assert not interrupt.time_is_up()
+    assert not interrupt.ending()
+
+
+def test_job_whose_time_is_nearly_up_leaves_between_epochs() -> None:
+    with interrupt.in_job(signal.SIGUSR2, 3600):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        interrupt.check()
+        assert interrupt.time_is_up()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check_between()
+    interrupt.check_between()
+
+
+def test_job_whose_grace_is_over_leaves_at_a_step() -> None:
+    with interrupt.in_job(signal.SIGUSR2, 0):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.check()
+
+
+@pytest.mark.parametrize(("number", "kept"), [(signal.SIGUSR2, [1]), (signal.SIGTERM, [1, 2])])
+def test_epochs_are_kept_once_slurm_has_announced_the_jobs_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, kept: list[int]
+) -> None:
+    """No checkpoint would be due for an hour. When the time is up the first epoch is the last, else the run goes on to its third."""
+    engine = OmegaConf.to_container(OmegaConf.structured(EngineConfig), enum_to_str=True)
+    one = cell(tmp_path, model__depth=8, model__width=4, checkpoint_seconds=3600.0, engine=engine)
+    directory = RunDirectory(one.directory)
+    found: list[int] = []
+    monkeypatch.setattr(checkpoint, "save", lambda file, trainer, progress: found.append(len(progress.rows)))
+    monkeypatch.setattr(Display, "step", lambda display: os.kill(os.getpid(), number))
+    with interrupt.in_job(signal.SIGUSR2, 3600), contextlib.suppress(KeyboardInterrupt):
+        execute(directory, directory.prepare(one), Display())
+    assert found == kept
