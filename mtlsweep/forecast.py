@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from mtlsweep.progress import duration
-from mtlsweep.settings import SIZES, build
+from mtlsweep.settings import build, train_images
 
 
 class Forecast:
@@ -18,21 +18,23 @@ class Forecast:
 
     Args:
         runs: settings of the cells.
+        lanes: how many of them run at once.
     """
 
-    def __init__(self, runs: Sequence[dict[str, Any]]) -> None:
-        self._left = [_kind(run) for run in runs]
+    def __init__(self, runs: Sequence[dict[str, Any]], lanes: int = 1) -> None:
+        self._lanes = lanes
+        self._left = dict(enumerate(map(_kind, runs)))
         self._seen: list[tuple[_Kind, float]] = []
 
-    def ended(self, seconds: float | None) -> None:
-        """The next cell has ended and took so long; None: it says nothing about the others (it failed, or is another process's)."""
-        kind = self._left.pop(0)
+    def ended(self, number: int, seconds: float | None) -> None:
+        """The cell of this 0-indexed number took so long; None: it says nothing about the others (it failed, or is another process's)."""
+        kind = self._left.pop(number)
         if seconds is not None:
             self._seen.append((kind, seconds))
 
     def time_left(self) -> str:
         """For people; nothing before a cell has ended."""
-        return f" (about {duration(sum(map(self._expected, self._left)))} left)" if self._seen else ""
+        return f" (about {duration(sum(map(self._expected, self._left.values())) / self._lanes)} left)" if self._seen else ""
 
     def _expected(self, kind: "_Kind") -> float:
         same = [seconds for other, seconds in self._seen if other == kind]
@@ -46,8 +48,7 @@ _Kind = tuple[str, int]
 
 
 def _kind(run: dict[str, Any]) -> _Kind:
-    images = run["data"]["train_size"] or SIZES[run["data"]["name"]]["train"]
-    return json.dumps(run["model"], sort_keys=True), images * run["schedule"]["epochs"]
+    return json.dumps(run["model"], sort_keys=True), train_images(run["data"]) * run["schedule"]["epochs"]
 
 
 def _work(kind: _Kind) -> float:

@@ -8,43 +8,61 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-class Display:
-    """The steps of the run at hand as a bar, as a context manager. Lines are printed above the bar, unchanged."""
+class Screen:
+    """Where the lines and the bars of a sweep's runs appear, as a context manager. Lines are printed above the bars, unchanged."""
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-        self._run: TaskID | None = None
-        self._printed: set[str] = set()
-        self.title = "steps"
+        self.bars = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.printed: set[str] = set()
 
-    def __enter__(self) -> "Display":
-        self._bars.__enter__()
+    def __enter__(self) -> "Screen":
+        self.bars.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._bars.__exit__(kind, error, trace)
+        self.bars.__exit__(kind, error, trace)
+
+
+class Display:
+    """One run's part of the screen: its lines, and its steps as a bar.
+
+    Args:
+        screen: of the sweep.
+        title: of the bar.
+        prefix: what its lines begin with, to tell runs apart that take turns.
+    """
+
+    def __init__(self, screen: Screen | None = None, title: str = "steps", prefix: str = "") -> None:
+        self._screen = screen or Screen()
+        self._title = title
+        self._prefix = prefix
+        self._bar: TaskID | None = None
 
     def line(self, text: str) -> None:
         """Print a line."""
-        console.print(text)
+        console.print(self._prefix + text)
 
     def once(self, text: str) -> None:
-        """Print a line, unless it has been printed already."""
-        if text not in self._printed:
-            self._printed.add(text)
-            self.line(text)
+        """Print a line, unless a run on this screen has printed it already."""
+        if text not in self._screen.printed:
+            self._screen.printed.add(text)
+            console.print(text)
 
     def start(self, steps: int, done: int) -> None:
-        """Begin the bar of a run of so many steps, of which some were done earlier."""
-        if self._run is not None:
-            self._bars.remove_task(self._run)
-        self._run = self._bars.add_task(self.title, total=steps, completed=done)
+        """Begin the bar of so many steps, of which some were done earlier."""
+        self._bar = self._screen.bars.add_task(self._title, total=steps, completed=done)
 
     def step(self) -> None:
-        """One more step of the run is done."""
-        if self._run is not None:
-            self._bars.advance(self._run)
+        """One more step is done."""
+        if self._bar is not None:
+            self._screen.bars.advance(self._bar)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._screen.bars.remove_task(self._bar)
+            self._bar = None
 
 
 def duration(seconds: float) -> str:

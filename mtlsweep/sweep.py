@@ -1,9 +1,10 @@
-"""Runs the cells of a sweep that are missing, one after another, and says what became of all of them."""
+"""Runs the cells of a sweep that are missing, in this process, and says what became of all of them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -11,8 +12,11 @@ from mtlsweep import interrupt
 from mtlsweep.errors import UserError, summary
 from mtlsweep.forecast import Forecast
 from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
-from mtlsweep.progress import Display, console
+from mtlsweep.progress import Display, Screen, console
 from mtlsweep.runs import Cell, State, Status, SweepRecord, Taken
+
+if TYPE_CHECKING:  # loads torch
+    from mtlsweep.train.lanes import Job, Lane
 
 
 class CellFailed(Exception):
@@ -23,12 +27,13 @@ class CellFailed(Exception):
 launched: list[Task] = []
 
 
-def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
+def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int = 1) -> list[Task]:
     """Execute what is missing of these cells; a failing one does not end the others.
 
     Args:
         cells: composed and checked.
         record_in: the folder that keeps what the sweep was asked for; None for a single run.
+        lanes: how many runs take turns in this process.
 
     Raises:
         UserError: a part cannot be built or a directory cannot be used, or a launcher was chosen for a single run; nothing has been trained
@@ -50,7 +55,7 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None) -> list[Task]:
     settings = [task.directory.prepare(task.cell) for task in due]
     began = time.monotonic()
     try:
-        execute_all(tasks, settings, sweeping=bool(record_in))
+        execute_all(tasks, settings, bool(record_in), lanes)
     except KeyboardInterrupt:
         done = sum(task.result is not None for task in tasks)
         anew = any(task.action == "redo" for task in tasks)
@@ -68,13 +73,14 @@ def _check_launcher() -> None:
         raise UserError(f"hydra/launcher={chosen}: launchers execute sweeps; add -m, which makes a sweep of one cell too")
 
 
-def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweeping: bool) -> None:
-    """Execute those tasks that are due, one after another.
+def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweeping: bool, lanes: int = 1) -> None:
+    """Execute those tasks that are due.
 
     Args:
         tasks: all of a sweep.
         settings: of those that are due, as `RunDirectory.prepare` returned them.
         sweeping: whether to count the runs; a single one that is done already is shown.
+        lanes: how many take turns in this process.
 
     Raises:
         KeyboardInterrupt: the user ended it, or the time of the SLURM job that executes it is up.
@@ -84,34 +90,46 @@ def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweep
         console.print(f"{cell_count(tasks)}, {len(due)} to run")
     elif not due:
         _print_finished(tasks[0])
-    forecast = Forecast(settings)
-    with Display() as display:
-        for number, (task, frozen) in enumerate(zip(due, settings, strict=True), start=1):
-            interrupt.check_between()
-            display.title = task.cell.label
-            if sweeping:
-                left = forecast.time_left()
-                display.title = f"cell {number} of {len(due)}{left}"
-                display.line(f"[{number}/{len(due)}] {task.cell.label}{left}")
-            began = time.monotonic()
-            _execute(task, frozen, display)
-            forecast.ended(time.monotonic() - began if task.result else None)
+    if due:
+        from mtlsweep.train import take_turns  # loads torch
+
+        with Screen() as screen, interrupt.deferred():
+            take_turns(_jobs(due, settings, screen, sweeping, lanes), lanes)
 
 
-def _execute(task: Task, settings: dict[str, Any], display: Display) -> None:
-    from mtlsweep.train import execute
+def _jobs(due: Sequence[Task], settings: Sequence[dict[str, Any]], screen: Screen, sweeping: bool, lanes: int) -> "Iterator[Job[Any]]":
+    """The runs, one by one as there is room for them."""
+    from mtlsweep.train import Job
 
-    try:
-        with interrupt.deferred():
-            task.result = execute(task.directory, settings, display, anew=task.action == "redo")
-        task.status = Status(State(task.result["status"]))
-    except Taken as error:
-        task.action, task.status = "taken", Status(State.running, error=str(error))
-        display.line(f"{task.cell.label}: {error}")
-    except (Exception, SystemExit) as error:
+    forecast = Forecast(settings, lanes)
+    for number, (task, frozen) in enumerate(zip(due, settings, strict=True)):
+        interrupt.check_between()
+        place, left = f"{number + 1}/{len(due)}", forecast.time_left()
+        title = f"cell {number + 1} of {len(due)}{left}" if sweeping else task.cell.label
+        display = Display(screen, title, prefix=f"[{place}] " if lanes > 1 else "")
+        if sweeping:
+            console.print(f"[{place}] {task.cell.label}{left}")
+        yield Job(partial(_start, task, frozen, display), partial(_ended, task, display, forecast, number, time.monotonic()))
+
+
+def _start(task: Task, settings: dict[str, Any], display: Display) -> "Lane":
+    from mtlsweep.train import on_lane
+
+    return on_lane(task.directory, settings, display, anew=task.action == "redo")
+
+
+def _ended(task: Task, display: Display, forecast: Forecast, number: int, began: float, outcome: dict[str, Any] | BaseException) -> None:
+    display.end()
+    if isinstance(outcome, Taken):
+        task.action, task.status = "taken", Status(State.running, error=str(outcome))
+        display.line(f"{task.cell.label}: {outcome}")
+    elif isinstance(outcome, BaseException):
         # Of the exception only its text is kept: its traceback holds the network, the data and all activations.
-        task.status = Status(State.failed, error=summary(error))
+        task.status = Status(State.failed, error=summary(outcome))
         display.line(f"failed: {task.status.error} (traceback in {task.directory / 'run.log'})")
+    else:
+        task.result, task.status = outcome, Status(State(outcome["status"]))
+    forecast.ended(number, time.monotonic() - began if task.result else None)
 
 
 def _print_finished(task: Task) -> None:

@@ -10,7 +10,7 @@ from mtlsweep.progress import duration
 
 def run(depth: int, epochs: int = 3) -> dict[str, Any]:
     model = {"_target_": "mtlsweep.models.resnet", "depth": depth, "width": 16}
-    return {"model": model, "data": {"name": "synthetic", "train_size": 100}, "schedule": {"epochs": epochs}}
+    return {"model": model, "data": {"name": "synthetic", "train_size": 100, "validation": 0}, "schedule": {"epochs": epochs}}
 
 
 def test_nothing_is_promised_before_a_cell_has_ended() -> None:
@@ -19,16 +19,22 @@ def test_nothing_is_promised_before_a_cell_has_ended() -> None:
 
 def test_cells_of_a_kind_count_as_the_mean_of_those_that_ended() -> None:
     forecast = Forecast([run(8)] * 5)
-    forecast.ended(10)
-    forecast.ended(20)
+    forecast.ended(0, 10)
+    forecast.ended(1, 20)
     assert forecast.time_left() == " (about 45 s left)"
+
+
+def test_runs_that_take_turns_end_sooner_and_in_any_order() -> None:
+    forecast = Forecast([run(8)] * 5, lanes=2)
+    forecast.ended(1, 20)
+    assert forecast.time_left() == " (about 40 s left)"
 
 
 def test_longer_cells_and_larger_models_count_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecast_module, "_forward_seconds", lambda model: json.loads(model)["depth"] / 1000)
     longer, larger = Forecast([run(8), run(8, epochs=12)]), Forecast([run(8), run(56)])
     for forecast in (longer, larger):
-        forecast.ended(10)
+        forecast.ended(0, 10)
     assert longer.time_left() == " (about 40 s left)"
     assert larger.time_left() == " (about 1 min 10 s left)"
 

@@ -2,10 +2,13 @@
 
 import random
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import EVERY_EPOCH, TINY, CommandLine
+from trained import interrupt_after, metrics, result
 
 from mtlsweep.train.lanes import Job, Lane, exhaust, take_turns
 
@@ -102,3 +105,62 @@ def test_each_run_has_its_own_number_of_threads() -> None:
         return seen
 
     assert outcomes([lambda: run(1), lambda: run(2)], 2) == [[1, 1, 1], [2, 2, 2]]
+
+
+DRAWS_FROM_EVERYWHERE = """
+import random
+import numpy as np
+import torch
+from torch import nn
+class MultiTaskLoss(nn.Module):
+    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
+        noise = float(torch.rand(())) + float(np.random.rand()) + random.random()
+        return fine_loss + noise * coarse_loss
+"""
+SWEEP = ["-m", *TINY, EVERY_EPOCH, "loss=rlw,pcgrad,graddrop,dwa", "seed=1,2"]
+
+
+def every_run(study: str) -> dict[str, Path]:
+    return {str(path.parent.relative_to(Path("runs", study))): path.parent for path in Path("runs", study).glob("**/run.json")}
+
+
+def test_real_runs_give_the_same_bits_alone_and_four_at_once(cli: CommandLine) -> None:
+    Path("my_loss.py").write_text(DRAWS_FROM_EVERYWHERE)
+    for study, lanes in (("alone", 1), ("together", 4)):
+        launcher = [f"study={study}", f"hydra.launcher.lanes={lanes}"]
+        assert cli(*SWEEP, *launcher).status == 0
+        assert cli("-m", *TINY, "loss=user/file", "loss.path=my_loss.py", "seed=1,2,3", *launcher).status == 0
+    alone, together = every_run("alone"), every_run("together")
+    assert len(alone) == 11
+    assert alone.keys() == together.keys()
+    for name, run in alone.items():
+        assert metrics(run) == metrics(together[name]), name
+        assert result(run)["status"] == "completed"
+
+
+def test_a_run_that_fails_or_diverges_leaves_those_beside_it_alone(cli: CommandLine) -> None:
+    Path("bad.py").write_text(DRAWS_FROM_EVERYWHERE.replace("return fine_loss", "assert epoch == 0, 'no more'\n        return fine_loss"))
+    Path("good.py").write_text(DRAWS_FROM_EVERYWHERE)
+    ended = cli("-m", *TINY, "loss=user/file", "loss.path=bad.py,good.py", "seed=1,2", "hydra.launcher.lanes=4")
+    assert ended.status == 1
+    assert "2 failed, 2 completed" in ended.out
+    assert ended.out.count("failed: bad.py, line 9: AssertionError: no more") >= 2
+
+
+def test_an_interrupted_sweep_of_lanes_goes_on_where_it_was(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli(*SWEEP, "study=undisturbed").status == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(15, patch)
+        assert cli(*SWEEP, "study=s", "hydra.launcher.lanes=3").status == 130
+    states = [path.parent / "status.json" for path in Path("runs", "s").glob("**/run.json")]
+    assert sum(path.exists() for path in states) == 3
+    assert cli(*SWEEP, "study=s", "hydra.launcher.lanes=2").status == 0
+    undisturbed, continued = every_run("undisturbed"), every_run("s")
+    assert {name: metrics(run) for name, run in continued.items()} == {name: metrics(run) for name, run in undisturbed.items()}
+
+
+@pytest.mark.parametrize("lanes", ["0", "two", "1.5"])
+def test_a_wrong_number_of_lanes_is_one_line(cli: CommandLine, lanes: str) -> None:
+    ended = cli("-m", *TINY, f"hydra.launcher.lanes={lanes}")
+    assert ended.status == 2
+    assert f"hydra.launcher.lanes={lanes}: must be a whole number of at least 1" in ended.err

@@ -7,29 +7,13 @@ import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine, needs_real_data, only_run, real_data
 from torch import nn
-from trained import metrics, result, train
+from trained import interrupt_after, metrics, result, train
 
-from mtlsweep.progress import Display
 from mtlsweep.runs import METRICS, TIME_COLUMNS
 from mtlsweep.runs.schema import Result
 from mtlsweep.train import checkpoint
 from mtlsweep.train.log import final_line, train_line
 from mtlsweep.train.schedule import learning_rate
-
-
-def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C in the step after so many."""
-    original = Display.step
-    count = 0
-
-    def step(self: Display) -> None:
-        nonlocal count
-        count += 1
-        if count > steps:
-            raise KeyboardInterrupt
-        original(self)
-
-    monkeypatch.setattr(Display, "step", step)
 
 
 def test_files_of_a_completed_run_are_as_documented(cli: CommandLine) -> None:

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import TINY, CommandLine
 
+from mtlsweep.progress import Display
 from mtlsweep.runs import TIME_COLUMNS
 
 
@@ -25,3 +27,18 @@ def train(cli: CommandLine, *arguments: str, study: str = "s") -> Path:
     assert ended.status == 0, ended
     (run,) = (path.parent for path in Path("runs", study).glob("**/run.json"))
     return run
+
+
+def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the step after so many."""
+    original = Display.step
+    count = 0
+
+    def step(self: Display) -> None:
+        nonlocal count
+        count += 1
+        if count > steps:
+            raise KeyboardInterrupt
+        original(self)
+
+    monkeypatch.setattr(Display, "step", step)

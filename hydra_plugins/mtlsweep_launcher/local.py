@@ -1,4 +1,4 @@
-"""The launcher `hydra/launcher=local`: the cells of a sweep one after another in this process."""
+"""The launcher `hydra/launcher=local`: the cells of a sweep in this process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,21 @@ from omegaconf import DictConfig
 
 from hydra_plugins.mtlsweep_launcher.returns import job_return
 from mtlsweep import sweep
+from mtlsweep.errors import UserError
 
 
 class LocalLauncher(Launcher):
     """Checks all cells, skips what is done, runs the rest. A run's directory, not Hydra's task function, says what it does."""
+
+    def __init__(self, lanes: int = 1) -> None:
+        """See `conf/hydra/launcher/local.yaml`.
+
+        Raises:
+            UserError: `lanes` is no number above 0.
+        """
+        if type(lanes) is not int or lanes < 1:
+            raise UserError(f"hydra.launcher.lanes={lanes}: must be a whole number of at least 1")
+        self._lanes = lanes
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before the first launch."""
@@ -29,4 +40,4 @@ class LocalLauncher(Launcher):
         from mtlsweep.compose import compose_sweep  # loads torch; Hydra imports every plugin, also for tab completion
 
         cells = compose_sweep(self._context.config_loader, self._config, job_overrides)
-        return [job_return(task) for task in sweep.launch(cells, Path(self._config.hydra.sweep.dir))]
+        return [job_return(task) for task in sweep.launch(cells, Path(self._config.hydra.sweep.dir), self._lanes)]

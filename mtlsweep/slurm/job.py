@@ -66,12 +66,13 @@ class FrozenCell:
         return replace(self.cell, settings=self.cell.settings | {"rerun": "none"}) if done_since else self.cell
 
 
-def run(cells: Sequence[FrozenCell], signal_seconds: float) -> None:
-    """Execute cells one after another; the job's own function, called by submitit on a node.
+def run(cells: Sequence[FrozenCell], signal_seconds: float, lanes: int) -> None:
+    """Execute cells; the job's own function, called by submitit on a node.
 
     Args:
         cells: of this job.
         signal_seconds: how long before the time limit SLURM sends its signal.
+        lanes: how many take turns.
 
     Raises:
         SystemExit: a run failed or the time was up (1), something is wrong with what was submitted (2). SLURM's state of the job is then
@@ -81,7 +82,7 @@ def run(cells: Sequence[FrozenCell], signal_seconds: float) -> None:
     before = _progress(cells)
     with interrupt.in_job(time_up, max(0.0, signal_seconds - LEAVE_SECONDS)):
         try:
-            tasks = _execute([cell.now() for cell in cells])
+            tasks = _execute([cell.now() for cell in cells], lanes)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from error
@@ -93,11 +94,11 @@ def run(cells: Sequence[FrozenCell], signal_seconds: float) -> None:
         raise SystemExit(1)
 
 
-def _execute(cells: Sequence[Cell]) -> list[Task]:
+def _execute(cells: Sequence[Cell], lanes: int) -> list[Task]:
     tasks = list(plan(cells).values())
     check(tasks)
     settings = [task.directory.prepare(task.cell) for task in tasks if task.due]
-    execute_all(tasks, settings, sweeping=True)
+    execute_all(tasks, settings, sweeping=True, lanes=lanes)
     console.print(f"{cell_count(tasks)}: {counts([task.outcome for task in tasks])}")
     return tasks
 

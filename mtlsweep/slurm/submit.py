@@ -60,7 +60,7 @@ def _submit_array(
         executor = submitit.SlurmExecutor(folder=folder)
         executor.update_parameters(**_parameters(options), job_name=name, array_parallelism=parallelism)
         try:
-            return executor.map_array(run, groups, [options.signal_seconds] * len(groups))
+            return executor.map_array(run, groups, [options.signal_seconds] * len(groups), [options.lanes] * len(groups))
         except (FailedJobError, FailedSubmissionError) as error:
             raise UserError(f"SLURM refuses the jobs: {_reason(error)}") from error
 

@@ -2,5 +2,6 @@
 
 from mtlsweep.train.check import check_calls, check_machine
 from mtlsweep.train.execute import execute, on_lane
+from mtlsweep.train.lanes import Job, take_turns
 
-__all__ = ["check_calls", "check_machine", "execute", "on_lane"]
+__all__ = ["Job", "check_calls", "check_machine", "execute", "on_lane", "take_turns"]
