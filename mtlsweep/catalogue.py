@@ -1,7 +1,8 @@
 """All strategies of the collection in one table, read from their YAML files and classes."""
 
+import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import hydra
@@ -15,6 +16,12 @@ from mtlsweep.settings import Settings, build, check_call
 
 # The options of every strategy that combines gradients.
 COMMON = {"heads": "own", "length": "own", "scope": "trunk", "refresh": 1}
+HEAD = """# Strategies
+
+Made by `python -m mtlsweep strategies --format markdown > docs/strategies.md`. Passes: forward (F) and backward (B) passes a step. Scale:
+whether the coarse loss's scale matters to the direction of the trunk's update; where it does not, a curriculum does not turn it before the
+coarse loss is exactly 0. What combines gradients has the options of [gradient.yaml](../conf/loss/options/gradient.yaml) too.
+"""
 OPTIONS = Path(__file__).resolve().parents[1] / "conf" / "loss"
 
 
@@ -78,7 +85,7 @@ def _passes(strategy: Strategy) -> str:
 def markdown(entries: list[Entry]) -> str:
     """The table as a page."""
     columns = list(Entry.__dataclass_fields__)
-    lines = ["# Strategies", "", "Made by `python -m mtlsweep strategies --format markdown > docs/strategies.md`.", ""]
+    lines = [HEAD]
     lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     lines += [f"| {' | '.join(asdict(entry).values())} |" for entry in entries]
     return "\n".join(lines) + "\n"
@@ -88,7 +95,8 @@ def show(entries: list[Entry]) -> None:
     """The table for a terminal."""
     table = Table(*Entry.__dataclass_fields__, box=box.SIMPLE_HEAD)
     for entry in entries:
-        table.add_row(*asdict(entry).values())
+        shorter = replace(entry, source=re.sub(r'"[^"]*",? ?', "", entry.source))  # less the paper's title
+        table.add_row(*asdict(shorter).values())
     console = Console()
     console.print(table)
     console.print(f"{len(entries)} strategies; formula, limits and what could not be verified: mtlsweep/losses/<name>.py", highlight=False)

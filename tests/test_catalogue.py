@@ -12,7 +12,7 @@ def test_page_is_in_step_with_the_strategies() -> None:
 
 def test_table_names_every_strategy_once(capsys: pytest.CaptureFixture[str]) -> None:
     main(["strategies", "--format", "markdown"])
-    rows = capsys.readouterr().out.splitlines()[6:]
+    rows = capsys.readouterr().out.splitlines()[8:]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == sorted(path.stem for path in (ROOT / "conf" / "loss").glob("*.yaml"))
 
 
