@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from known_disagreements import OF_GRADIENTS
 from test_gram import GOLDEN, pair, special_pairs
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -369,15 +370,8 @@ def test_excess_mtl_is_torchjds_with_one_warm_up_step(rate: float) -> None:
         assert (update - 2 * theirs(gradients)).norm() < 1e-8 * update.norm()
 
 
-# Golden numbers, all of a first step: from a case's gradients and losses, and ours' settings, to what the library's update is made of.
-KNOWN = {
-    ("torchjd", "ExcessMTL"): "its first weights are softmax(e), where ours and LibMTL's are equal",
-    ("LibMTL", "MoCo"): "softmax instead of the projection, and unit gradients times losses",
-}
-
-
 @pytest.mark.skipif(not GOLDEN.exists(), reason="no ../shared/golden")
-@pytest.mark.parametrize(("library", "method"), [("LibMTL", "DB-MTL"), ("LibMTL", "ExcessMTL"), *KNOWN])
+@pytest.mark.parametrize(("library", "method"), [("LibMTL", "DB-MTL"), ("LibMTL", "ExcessMTL"), *OF_GRADIENTS])
 def test_golden_numbers_agree_given_what_is_known_of_the_library(library: str, method: str) -> None:
     golden = json.loads(GOLDEN.read_text())
     cases = {case["id"]: torch.tensor([case["g1"], case["g2"]], dtype=torch.float64) for case in golden["cases"]}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import ROOT
 from gram_formulas import FORMULAS
+from known_disagreements import OF_GRAM_MATRICES
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mtlsweep.catalogue import OPTIONS, call_of
@@ -346,27 +347,6 @@ def test_gradnorms_logits_get_the_gradient_of_its_objective() -> None:
     torch.testing.assert_close(strategy.logits.grad, logits.grad)
 
 
-# Where a library's update is not the formula's: its name, its method, the golden cases or the conditions, the reason.
-REGULARISED = "adds 1e-4 to the Gram matrix"
-SOLVER = "a numerical solver's tolerance"
-UNFINISHED = "20 steps of projected SGD with momentum are not the optimum"
-KNOWN: dict[tuple[str, str], tuple[set[int], str]] = {
-    ("torchjd", "UPGrad"): ({5, 8, 13}, REGULARISED),
-    ("LibMTL", "UPGrad"): ({5, 8, 13}, REGULARISED),
-    ("torchjd", "DualProj"): ({8, 13}, REGULARISED),
-    ("torchjd", "CAGrad"): ({2, 19}, SOLVER + "; no update where g_x is zero"),
-    ("LibMTL", "CAGrad"): ({2, 5}, SOLVER),
-    ("torchjd", "IMTL-G"): ({16}, "a pseudo-inverse, which for parallel gradients weighs the longer more"),
-    ("LibMTL", "IMTL-G"): ({16}, "solves a singular system for parallel gradients"),
-    ("closed_form", "IMTL-G"): ({19}, "no update, where here a zero gradient is no task"),
-    ("torchjd", "Nash-MTL"): ({10, 13, 19}, SOLVER + "; length sqrt(2), where here a single task's is 1"),
-    ("LibMTL", "Nash-MTL"): ({10, 13, 19}, SOLVER + "; as TorchJD"),
-    ("LibMTL", "MGDA"): ({4, 10, 16, 19}, "clips the weights to [0.001, 0.999]"),
-    ("torchjd", "SDMGrad"): ({0, 2, 5, 13, 14}, UNFINISHED),
-    ("LibMTL", "SDMGrad"): ({0, 2, 5, 13, 14}, UNFINISHED),
-}
-
-
 def ours(method: str, settings: dict[str, Any], library: str) -> tuple[str, dict[str, Any], float] | None:
     """The strategy for a golden record's method, its parameters, and the factor from its convention to the record's."""
     variant = settings.get("variant", "")
@@ -408,7 +388,7 @@ def test_golden_numbers_agree_but_for_the_known_disagreements() -> None:
         weights = factor * weigh(make(name, **settings), gradients)
         if (weights @ gradients - expected).norm() > 1e-5 * max(size(weights, gradients), expected.norm()):
             differing.setdefault(key, set()).add(record["case_id"])
-    assert differing == {key: cases for key, (cases, _) in KNOWN.items()}
+    assert differing == {key: cases for key, (cases, _) in OF_GRAM_MATRICES.items()}
     assert {key[1] for key in compared if key[0] == "LibMTL"} >= {"MGDA", "MoDo", "GradNorm", "Nash-MTL", "CAGrad", "GradVac"}
 
 
