@@ -215,7 +215,7 @@ def test_a_fade_that_changes_nothing_is_remarked_upon(cli: CommandLine, argument
 
 def test_what_the_engine_chose_is_said_once(cli: CommandLine) -> None:
     ended = cli("-m", *TINY, "schedule.epochs=1", "seed=1,2", "engine.device=cpu", "engine.threads=1")
-    assert ended.out.count("engine: cpu, fp32, channels last, not compiled, 1 threads") == 1
+    assert ended.out.count("engine: cpu, fp32, channels last, not compiled, 1 thread") == 1
 
 
 def test_bf16_is_an_option_that_shows_in_the_result(cli: CommandLine) -> None:

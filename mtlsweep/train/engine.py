@@ -40,7 +40,7 @@ class Engine:
         layout = "channels last" if self.channels_last else "channels first"
         words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
         words += ["CUDA graphs"] if self.graph else []
-        words += [f"{self.threads} threads"] if self.device.type == "cpu" else []
+        words += [f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.device.type == "cpu" else []
         return ", ".join(words)
 
     @property
