@@ -1,5 +1,6 @@
 """All strategies of the collection in one table, read from their YAML files and classes."""
 
+import inspect
 import re
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +16,7 @@ from mtlsweep.losses import GradientStrategy, GramStrategy, ScalarStrategy, Stra
 from mtlsweep.settings import Settings, build, check_call
 
 # The options of every strategy that combines gradients.
-COMMON = {"heads": "own", "length": "own", "scope": "trunk", "refresh": 1}
+COMMON = {name: parameter.default for name, parameter in inspect.signature(GramStrategy).parameters.items()}
 HEAD = """# Strategies
 
 Made by `python -m mtlsweep strategies --format markdown > docs/strategies.md`. Passes: forward (F) and backward (B) passes a step. Scale:

@@ -10,7 +10,7 @@ import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine
 from trained import interrupt_after, metrics, result
 
-from mtlsweep.train.lanes import Job, Lane, exhaust, take_turns
+from mtlsweep.train.lanes import Job, Lane, take_turns
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def outcomes(starts: list[Callable[[], Generator[None, None, object]]], lanes: i
 @pytest.mark.parametrize("lanes", [1, 2, 4, 9])
 def test_what_a_run_draws_does_not_depend_on_who_takes_turns_with_it(lanes: int) -> None:
     starts: list[Callable[[], Generator[None, None, object]]] = [lambda n=n: drawing(n, 3 + n) for n in range(6)]  # type: ignore[misc]
-    assert outcomes(starts, lanes) == [exhaust(start()) for start in starts]
+    assert outcomes(starts, lanes) == [outcomes([start], 1)[0] for start in starts]
 
 
 def test_no_more_runs_than_lanes_are_begun_at_a_time() -> None:

@@ -26,7 +26,7 @@ from mtlsweep.slurm import queue
 from mtlsweep.slurm.job import FrozenCell
 from mtlsweep.slurm.options import Options, parse
 from mtlsweep.slurm.submission import Submission, waiting
-from mtlsweep.train import checkpoint, execute
+from mtlsweep.train import Job, checkpoint, on_lane, take_turns
 
 SLURM = "hydra/launcher=slurm"
 
@@ -210,5 +210,5 @@ def test_epochs_are_kept_once_slurm_has_announced_the_jobs_end(
     monkeypatch.setattr(checkpoint, "save", lambda file, trainer, progress: found.append(len(progress.rows)))
     monkeypatch.setattr(Display, "step", lambda display: os.kill(os.getpid(), number))
     with interrupt.in_job(signal.SIGUSR2, 3600), contextlib.suppress(KeyboardInterrupt):
-        execute(directory, directory.prepare(one), Display())
+        take_turns([Job(lambda: on_lane(directory, directory.prepare(one), Display()), lambda ended: None)], lanes=1)
     assert found == kept

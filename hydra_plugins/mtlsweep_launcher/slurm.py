@@ -1,15 +1,11 @@
 """The launcher `hydra/launcher=slurm`: the cells of a sweep as array jobs on a SLURM cluster."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from hydra_plugins.mtlsweep_launcher.returns import job_return
+from hydra_plugins.mtlsweep_launcher.cells import CellLauncher, job_return
 from mtlsweep.errors import UserError
 from mtlsweep.slurm.options import parse
 
@@ -17,7 +13,7 @@ from mtlsweep.slurm.options import parse
 _NEED_NO_RESULTS = {"hydra_plugins.mtlsweep_launcher.grid.GridSweeper", "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"}
 
 
-class SlurmLauncher(Launcher):
+class SlurmLauncher(CellLauncher):
     """Checks all cells, submits what is missing, and follows it or leaves.
 
     Args:
@@ -27,23 +23,16 @@ class SlurmLauncher(Launcher):
     def __init__(self, **options: Any) -> None:
         self._options = options
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before the first launch."""
-        self._context = hydra_context
-        self._config = config
-
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Submit a batch of cells; one JobReturn each. That of a failed one raises when its value is asked for.
 
         Raises:
             UserError: cells or options are at fault, or SLURM refuses the jobs.
         """
-        from mtlsweep.compose import compose_sweep  # loads torch; Hydra imports every plugin, also for tab completion
         from mtlsweep.slurm.launch import launch
 
         options = parse(self._options)
         sweeper = self._config.hydra.sweeper["_target_"]
         if not options.wait and sweeper not in _NEED_NO_RESULTS:
             raise UserError("hydra.launcher.wait=false: the sweeper goes by the results of the runs, so it has to wait for them")
-        cells = compose_sweep(self._context.config_loader, self._config, job_overrides)
-        return [job_return(task) for task in launch(cells, Path(self._config.hydra.sweep.dir), options)]
+        return [job_return(task) for task in launch(self.cells(job_overrides), self.folder, options)]

@@ -129,3 +129,10 @@ class GradientStrategy(_OfGradients):
             total_epochs: length of the run.
         """
         raise NotImplementedError
+
+    def vectors(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """The buffer of this name, registered as None: `(2, P)` for gradients `like` this one, `(P,)`; zeros at the first step."""
+        if getattr(self, name) is None:
+            setattr(self, name, like.new_zeros(2, len(like)))
+        found: torch.Tensor = getattr(self, name)
+        return found

@@ -60,9 +60,7 @@ class DBMTL(GradientStrategy):
         return factors[0] * fine + factors[1] * coarse, weights
 
     def _remember(self, fine_grad: torch.Tensor, coarse_grad: torch.Tensor, inverses: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.averages is None:
-            self.averages = fine_grad.new_zeros(2, len(fine_grad))
-        fine, coarse = self.averages
+        fine, coarse = self.vectors("averages", fine_grad)
         present = inverses > 0
         news = (1 - self.memory * self.steps**-self.memory_power).to(fine_grad.dtype)
         return (

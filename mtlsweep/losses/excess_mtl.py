@@ -56,9 +56,8 @@ class ExcessMTL(GradientStrategy):
         return weights[0] * fine_grad + weights[1] * coarse_grad, weights
 
     def _risks(self, fine_grad: torch.Tensor, coarse_grad: torch.Tensor) -> torch.Tensor:
-        if self.roots is None:
-            self.roots = fine_grad.new_zeros(2, len(fine_grad))
-        return torch.stack([_risk(root, gradient) for root, gradient in zip(self.roots, (fine_grad, coarse_grad), strict=True)])
+        roots = self.vectors("roots", fine_grad)
+        return torch.stack([_risk(root, gradient) for root, gradient in zip(roots, (fine_grad, coarse_grad), strict=True)])
 
 
 def _risk(root: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:

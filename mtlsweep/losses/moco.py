@@ -76,8 +76,6 @@ class MoCo(GradientStrategy):
         return weights[0] * fine + weights[1] * coarse, weights
 
     def _track(self, fine_grad: torch.Tensor, coarse_grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        if self.averages is None:
-            self.averages = fine_grad.new_zeros(2, len(fine_grad))
-        fine, coarse = self.averages
+        fine, coarse = self.vectors("averages", fine_grad)
         share = (self.tracking * self.steps**-self.tracking_power).to(fine_grad.dtype)
         return fine.lerp_(fine_grad, share), coarse.lerp_(coarse_grad, share)

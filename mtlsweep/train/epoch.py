@@ -1,7 +1,7 @@
 """One epoch: training on every image once, evaluation. Only a run's first step, which is checked, is copied to the host meanwhile."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from mtlsweep.randomness import generator, stream
 from mtlsweep.train.compilation import CompiledTrunk, compile_trunk
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.graphs import WARMUP_STEPS, Record, RecordingFailed, Replayer
-from mtlsweep.train.lanes import exhaust
+from mtlsweep.train.lanes import Turns
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.resident import Resident
@@ -74,11 +74,7 @@ class Trainer:
             self.strategy.generator = torch.Generator(self.engine.device)
             self.strategy.generator.set_state(state)
 
-    def train(self, moment: Moment, on_step: Callable[[], None]) -> torch.Tensor:
-        """One pass over the training set, see `steps`."""
-        return exhaust(self.steps(moment, on_step))
-
-    def steps(self, moment: Moment, on_step: Callable[[], None]) -> Generator[None, None, torch.Tensor]:
+    def steps(self, moment: Moment, on_step: Callable[[], None]) -> Turns[torch.Tensor]:
         """One pass over the training set, with a pause after every step.
 
         Returns the means of `Outcome`'s fields over images (losses, correct) and steps (the rest).
@@ -116,7 +112,7 @@ class Trainer:
         """The model in the engine's precision."""
         return Network(self.model, self.engine.autocast, self.compiled)
 
-    def _device_done(self) -> Generator[None, None, None]:
+    def _device_done(self) -> Turns[None]:
         """Pauses until a GPU has done what it was asked for: runs that take turns with this one go on meanwhile."""
         if self.engine.device.type == "cuda":
             event = torch.cuda.Event()

@@ -11,28 +11,23 @@ from mtlsweep.runs import Claim, RunDirectory
 from mtlsweep.runs.signature import source_file
 from mtlsweep.settings import CALLS
 from mtlsweep.train.engine import resolve
-from mtlsweep.train.lanes import Lane, Turns, alone
+from mtlsweep.train.lanes import Lane, Turns
 from mtlsweep.train.run import Run
 
 
-def execute(directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool = False) -> dict[str, Any]:
-    """Train the run of this directory to its end, from its checkpoint if it has one, and return its result (`runs.schema.Result`).
+def on_lane(directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool = False) -> Lane:
+    """The run of this directory, to be trained a step at a time to its end, from its checkpoint if it has one.
+
+    The lane ends with the run's result (`runs.schema.Result`), or raises
+        Taken: another process executes the run.
+        UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
 
     Args:
         directory: prepared.
         settings: of the run, as `RunDirectory.prepare` returned them.
         display: where the run's lines and steps are shown.
         anew: put an earlier result or checkpoint aside and begin at the first epoch.
-
-    Raises:
-        Taken: another process executes the run.
-        UserError: a setting, a file or a strategy is at fault. The run is recorded as failed, as for any other exception.
     """
-    return alone(on_lane(directory, settings, display, anew))
-
-
-def on_lane(directory: RunDirectory, settings: dict[str, Any], display: Display, anew: bool = False) -> Lane:
-    """The same, a step at a time, so that runs can take turns."""
     try:
         device = resolve(settings["engine"]).device
     except UserError:

@@ -17,15 +17,6 @@ Result = TypeVar("Result")
 Turns = Generator[None, None, Result]
 
 
-def exhaust(turns: Turns[Result]) -> Result:
-    """Run to the end without a pause."""
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            return end.value
-
-
 class Lane:
     """A run that takes turns, and what it would share with others: a CUDA stream, torch's threads, the global random generators.
 
@@ -108,15 +99,6 @@ def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
         for lane in going:
             lane.interrupt()
         raise
-
-
-def alone(lane: Lane) -> Any:
-    """Run to the end, without others. Returns the run's result and raises what it raises."""
-    while True:
-        try:
-            lane.turn()
-        except StopIteration as end:
-            return end.value
 
 
 def _turn(lane: Lane) -> tuple[Any] | None:
