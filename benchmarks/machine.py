@@ -4,7 +4,6 @@ import os
 import platform
 from datetime import datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "processor": subjects.device_name(torch.device("cpu")),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bf16 instructions": [name for name in BF16 if name in _flags()],
+        "bf16 instructions": [name for name in BF16 if name in subjects.instructions()],
         "device": subjects.device_name(device),
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := version(name))},
@@ -57,9 +56,3 @@ def sentence(machine: dict[str, Any]) -> str:
             f"load average at the start {machine['load average'][0]:.1f}",
         ]
     )
-
-
-def _flags() -> set[str]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())

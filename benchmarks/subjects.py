@@ -22,10 +22,11 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, device_name, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Lane, Turns
+from mtlsweep.train.processor import instructions
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
 
-__all__ = ["TINY", "Ours", "code_version", "dataset", "device_name", "network", "optimizer"]
+__all__ = ["TINY", "Ours", "code_version", "dataset", "device_name", "instructions", "network", "optimizer"]
 
 SEED = 42
 # The recipe's (`conf/schedule/cosine200.yaml`).
@@ -44,10 +45,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def network(name: str) -> TwoHeads:
-    """A network in host memory, in torch's own layout; its initial weights are always the same."""
+def network(name: str, seed: int = SEED) -> TwoHeads:
+    """A network in host memory, in torch's own layout, with the initial weights of a run of this seed."""
     option, changes = NETWORKS[name]
-    with seeded_torch(SEED, "model"):
+    with seeded_torch(seed, "model"):
         return build(_call("model", option, changes))
 
 

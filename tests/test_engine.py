@@ -14,6 +14,7 @@ from trained import metrics, result, train
 
 from mtlsweep.models import resnet
 from mtlsweep.train import build as build_module
+from mtlsweep.train import processor
 from mtlsweep.train import run as run_module
 from mtlsweep.train.compilation import compile_trunk
 from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
@@ -29,6 +30,28 @@ def test_auto_compiles_runs_that_are_long_enough_to_repay_it() -> None:
     assert resolve(AUTO, steps=COMPILE_FROM_STEPS).compile
     assert not resolve(AUTO | {"compile": False}, steps=COMPILE_FROM_STEPS).compile
     assert resolve(AUTO | {"compile": True}).compile
+
+
+@pytest.mark.parametrize(
+    ("flags", "vendor", "expected"),
+    [
+        ("avx512f amx_bf16 avx512_bf16", "GenuineIntel", "bf16"),
+        ("avx512f avx512_bf16", "AuthenticAMD", "bf16"),
+        ("avx512f avx512_bf16", "GenuineIntel", "fp32"),
+        ("avx2", "AuthenticAMD", "fp32"),
+    ],
+)
+def test_auto_is_bf16_on_processors_that_are_faster_in_it(monkeypatch: pytest.MonkeyPatch, flags: str, vendor: str, expected: str) -> None:
+    monkeypatch.setattr(processor, "facts", lambda: {"flags": flags, "vendor_id": vendor})
+    assert resolve(AUTO).precision == expected
+    assert resolve(AUTO | {"precision": "fp32"}).precision == "fp32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
+def test_auto_is_bf16_on_gpus_with_matrix_units_for_it(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert resolve(AUTO | {"device": "cuda"}).precision == expected
 
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")

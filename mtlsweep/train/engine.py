@@ -1,18 +1,19 @@
 """What a run's arithmetic is done on and in."""
 
-import platform
 import re
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from mtlsweep.errors import UserError
+from mtlsweep.train import processor
 
 # Compiling takes about a minute the first time and saves a sixth or more of a step (benchmarks/README.md); shorter runs would lose by it.
 COMPILE_FROM_STEPS = 5000
+# NVIDIA's GPUs have matrix units for bf16 from this compute capability on (Ampere).
+BF16_CAPABILITY = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,10 @@ def resolve(settings: dict[str, Any], steps: int = 0) -> Engine:
     Raises:
         UserError: the device does not exist here.
     """
-    # bf16 is not chosen unasked: that it leaves accuracy and conflict rate as they are is not yet shown, and a CPU without matrix
-    # instructions for it is slower in it (README).
-    precision = "fp32" if settings["precision"] == "auto" else settings["precision"]
+    device = _device(settings["device"])
+    precision = _fastest_precision(device) if settings["precision"] == "auto" else settings["precision"]
     channels_last = True if settings["channels_last"] is None else settings["channels_last"]
     compiled = steps >= COMPILE_FROM_STEPS if settings["compile"] is None else settings["compile"]
-    device = _device(settings["device"])
     graph = device.type == "cuda" and settings["graph"] is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph)
 
@@ -100,7 +99,13 @@ def _default_threads() -> int:
 
 def device_name(device: torch.device) -> str:
     """The device as its maker names it, e.g. "NVIDIA H200"."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor.name()
+
+
+def _fastest_precision(device: torch.device) -> str:
+    """bf16 where it is faster: accuracy and conflict rate stay what they are in fp32 (benchmarks/README.md)."""
+    fast = torch.cuda.get_device_capability(device) >= BF16_CAPABILITY if device.type == "cuda" else processor.fast_in_bf16()
+    return "bf16" if fast else "fp32"
 
 
 def _device(name: str) -> torch.device:
@@ -112,11 +117,3 @@ def _device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"engine.device={name}: torch finds {torch.cuda.device_count()} GPUs here")
     return device
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
