@@ -130,6 +130,10 @@ LIMITS = {
 }
 
 
+# PCD makes the little that is left of opposite gradients, its share of 0.02, as long as the fine one: the rounding of the cosine with it.
+AMPLIFIED = {"pcd": 1 / 0.02}
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", GRAM)
 def test_limits_are_those_of_the_docstring(name: str, dtype: torch.dtype) -> None:
@@ -138,7 +142,7 @@ def test_limits_are_those_of_the_docstring(name: str, dtype: torch.dtype) -> Non
     for case, expected in zip(("identical", "opposite", "coarse zero", "fine zero"), LIMITS[name], strict=True):
         weights = weigh(make(name), special[case])
         # Of opposite gradients weights may be large; they cancel to their rounding.
-        tolerance = 10 * torch.finfo(dtype).eps * (1 + size(weights, special[case]))
+        tolerance = 10 * torch.finfo(dtype).eps * (1 + size(weights, special[case])) * AMPLIFIED.get(name, 1)
         assert (weights @ special[case] - expected * unit).norm() < tolerance, case
 
 
