@@ -1,8 +1,10 @@
-"""Runs `run.py` and leaves at the end of its first optimizer step: `python first_step.py RUN_PY ARGUMENTS`."""
+"""Runs `run.py` and leaves at the end of an optimizer step: `python first_step.py STEPS RUN_PY ARGUMENTS`; prints the peak memory, KiB."""
 
 import os
+import resource
 import runpy
 import sys
+from itertools import count
 from pathlib import Path
 
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -10,14 +12,21 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 NO_STEP = 3
 
 
-def leave(*arguments: object) -> None:
-    """At once: what is timed ends here."""
-    os._exit(0)
+def leave_after(steps: int) -> None:
+    """At once: what is timed or weighed ends here."""
+    numbers = count(1)
+
+    def leave(*arguments: object) -> None:
+        if next(numbers) == steps:
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, flush=True)
+            os._exit(0)
+
+    register_optimizer_step_post_hook(leave)
 
 
 if __name__ == "__main__":
-    register_optimizer_step_post_hook(leave)
-    sys.argv = sys.argv[1:]
+    leave_after(int(sys.argv[1]))
+    sys.argv = sys.argv[2:]
     sys.path[0] = str(Path(sys.argv[0]).parent)
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")

@@ -234,7 +234,7 @@ def test_parts_of_a_gpu_fit_ten_minutes_and_share_their_time_among_the_architect
 
 
 def test_usual_parts_are_in_the_order_of_the_plan() -> None:
-    assert usual("cpu") == ["loops", "kinds", "peers", "augment", "evaluation", "startup"]
+    assert usual("cpu") == ["loops", "kinds", "peers", "augment", "evaluation", "startup", "memory"]
     assert usual("cuda")[:3] == ["ceilings", "loops", "ladder"]
 
 
@@ -244,7 +244,9 @@ def expected_to_fail(name: str, title: str) -> bool:
     return missing if "CAGrad" not in title else missing or name == "LibMTL"
 
 
-@pytest.mark.parametrize("part", [pytest.param(name, marks=[pytest.mark.processes] if name == "startup" else []) for name in PARTS])
+@pytest.mark.parametrize(
+    "part", [pytest.param(name, marks=[pytest.mark.processes] if name in ("startup", "memory") else []) for name in PARTS]
+)
 def test_every_part_works_on_the_smallest_network(part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([part, "--quick", "--device", "cpu", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out

@@ -3,7 +3,21 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.parts import augment, ceilings, determinism, epochs, evaluation, kinds, ladder, lanes, loops, peers, profile, startup
+from benchmarks.parts import (
+    augment,
+    ceilings,
+    determinism,
+    epochs,
+    evaluation,
+    kinds,
+    ladder,
+    lanes,
+    loops,
+    memory,
+    peers,
+    profile,
+    startup,
+)
 from benchmarks.section import Section
 from benchmarks.setting import Setting
 
@@ -44,6 +58,7 @@ PARTS = {
     "augment": Part(augment.run, (30, 2), None),
     "evaluation": Part(evaluation.run, (60, 1), (20, 1)),
     "startup": Part(startup.run, (40, 1), (20, 1)),
+    "memory": Part(memory.run, (0, 1), None),
     "profile": Part(profile.run, None, (10, 5)),
 }
 

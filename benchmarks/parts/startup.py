@@ -21,16 +21,35 @@ TINY = ["model.depth=8", "model.width=4"]
 
 def run(setting: Setting) -> Iterator[Section]:
     """One table; the smallest architecture."""
-    arguments = [*SMALL, f"engine.device={setting.device}", *(TINY if setting.quick else [])]
-    first_step = {FIRST_STEP: _process([str(ROOT / "benchmarks" / "first_step.py"), str(ROOT / "run.py"), *arguments])}
+    arguments = [*SMALL, *(TINY if setting.quick else [])]
+    whole = {FIRST_STEP: _process(first_step(arguments, setting))}
     others = {
         REFERENCE: _process(["-c", "import torch, torchvision"]),
         "run.py --help": _process([str(ROOT / "run.py"), "--help"]),
     }
-    compared = first_step if setting.quick else others | first_step
+    compared = whole if setting.quick else others | whole
     plan = replace(setting.plan, rounds=1) if setting.quick else setting.plan
     comparison = measure(compared, plan, setting.device)
     yield times("Start-up, resnet20, 128 built-in images", comparison, Layout([REFERENCE], step="a process"))
+
+
+def first_step(arguments: Sequence[str], setting: Setting, steps: int = 1) -> list[str]:
+    """Arguments of Python for a run that ends after so many optimizer steps; it prints its peak memory, KiB."""
+    script, run_py = str(ROOT / "benchmarks" / "first_step.py"), str(ROOT / "run.py")
+    return [script, str(steps), run_py, *arguments, f"engine.device={setting.device}"]
+
+
+def output(arguments: Sequence[str]) -> str:
+    """What a Python process of these arguments prints.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        ended = subprocess.run([sys.executable, *arguments], cwd=directory, capture_output=True, text=True)
+    if ended.returncode:
+        raise RuntimeError(f"exit status {ended.returncode}: {' '.join((ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:])}")
+    return ended.stdout
 
 
 def _process(arguments: Sequence[str]) -> Subject:
@@ -39,15 +58,8 @@ def _process(arguments: Sequence[str]) -> Subject:
     def prepare(steps: int) -> Callable[[], object]:
         def perform() -> None:
             for _ in range(steps):
-                _run(arguments)
+                output(arguments)
 
         return perform
 
     return Subject(prepare, steps=1)
-
-
-def _run(arguments: Sequence[str]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        ended = subprocess.run([sys.executable, *arguments], cwd=directory, capture_output=True, text=True)
-    if ended.returncode:
-        raise RuntimeError(f"exit status {ended.returncode}: {' '.join((ended.stderr.strip() or ended.stdout.strip()).splitlines()[-1:])}")

@@ -1,0 +1,30 @@
+"""Memory of a process that trains: at its highest, and beyond what the libraries take when they are loaded."""
+
+from collections.abc import Iterator
+
+from benchmarks.parts.startup import TINY, first_step, output
+from benchmarks.section import Section
+from benchmarks.setting import Setting
+
+LIBRARIES = "import resource, mtlsweep.train; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+# Enough for the optimizer and the allocator to have all that they will have.
+STEPS = 5
+TARGET = (
+    "target: ResNet-56 under 2,048 MiB beyond the libraries. Peak resident memory of the process, one process each; all training images"
+)
+
+
+def run(setting: Setting) -> Iterator[Section]:
+    """One table. Compiled too: the compiler's own memory is part of the process's."""
+    libraries = int(output(["-c", LIBRARIES])) // 1024
+    rows = [{"": "the libraries, loaded", "MiB": str(libraries)}]
+    found = {"libraries": libraries}
+    data = ["data=synthetic", f"data.train_size={200 if setting.quick else 50_000}"]
+    for network in setting.networks:
+        for compiled in (False,) if setting.quick else (False, True):
+            arguments = [*data, *(TINY if setting.quick else [f"model={network}"]), f"engine.compile={compiled}"]
+            peak = int(output(first_step(arguments, setting, STEPS)).split()[-1]) // 1024
+            name = f"{network}{', compiled' * compiled}"
+            rows.append({"": name, "MiB": str(peak), "beyond the libraries, MiB": str(peak - libraries)})
+            found[name] = peak
+    yield Section("Memory of a run", rows, [TARGET], found)
