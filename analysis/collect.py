@@ -20,7 +20,8 @@ def collect(studies: Iterable[Path]) -> pd.DataFrame:
     Behind `COLUMNS` there is a column for each setting that decides a run's numbers, by its dotted key (`loss.beta`, `schedule.epochs`).
     A directory or file that cannot be read is named on standard error and left out.
     """
-    return frame_of([found | {"study": study.resolve().name} for study in studies for found in _rows(study)])
+    names = {study: study.resolve().name for study in studies}
+    return frame_of([found | {"study": name} for study, name in names.items() for found in _rows(study)])
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:

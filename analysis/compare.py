@@ -140,7 +140,7 @@ def _difference(met: pd.DataFrame, loss: str, model: str) -> tuple[Estimate | No
 
 def _across(a: pd.DataFrame, b: pd.DataFrame) -> str:
     both = pd.concat([a, b], ignore_index=True)
-    words = f"they differ in {', '.join(differing(both))}"
+    words = f"they differ in {', '.join(differing(both)) or 'what these files do not hold'}"
     if a["setting"].nunique() > 1 or b["setting"].nunique() > 1:
         raise UserError(f"the two share no setting, and one of them has several; {words}")
     return words

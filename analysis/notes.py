@@ -9,14 +9,25 @@ from analysis.table import Table, differing, distinct
 # Of a broken sweep the first few errors tell enough; all of them are in `results.csv`.
 _MAX_ERRORS = 10
 
-_NAMED = ("device=", "precision=", "threads=")
+# What is always named; and what is not, though it may differ: threads, which are many, and graphs, which change no number.
+_NAMED = ("device=", "precision=")
+_PASSED_OVER = ("threads=", "graph=")
 
 
 def notes(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
     """One line for each thing to know about these tables and the runs they are of; with `errors` the failed and diverged runs too."""
     runs = distinct(frame)
-    found = [_meaning(tables), *_settings(runs), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
+    found = [*apart(runs), _meaning(tables), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
     return found + (_errors(runs) if errors else [])
+
+
+def apart(runs: pd.DataFrame) -> list[str]:
+    """What keeps runs apart in tables of their own; nothing where there is one table."""
+    ones = runs.drop_duplicates("setting")
+    if len(ones) <= 1:
+        return []
+    what = ", ".join(differing(ones)) or "what this file does not hold"
+    return [f"{len(ones)} settings that are not to be averaged or compared, a table each; they differ in {what}."]
 
 
 def _meaning(tables: list[Table]) -> str:
@@ -36,14 +47,6 @@ def _meaning(tables: list[Table]) -> str:
     if any(entry.tied for entry in entries):
         meaning += "; underlined (~): a paired t test over seeds, corrected for the column, could have told the entry from it and does not"
     return meaning + "."
-
-
-def _settings(runs: pd.DataFrame) -> list[str]:
-    """What keeps runs apart in tables of their own."""
-    ones = runs.drop_duplicates("setting")
-    if len(ones) == 1:
-        return []
-    return [f"{len(ones)} settings that are not to be averaged or compared, a table each; they differ in {', '.join(differing(ones))}."]
 
 
 def made_by(runs: pd.DataFrame) -> str:
@@ -80,8 +83,8 @@ def _engines(done: pd.DataFrame) -> Counter[str]:
 
 
 def _otherwise(engines: pd.Series) -> pd.Series:
-    """What the engines differ in beside what is always named, and threads, which are many."""
-    parts = engines.fillna("").map(lambda engine: {part for part in engine.split(", ") if not part.startswith(_NAMED)})
+    """What the engines differ in beside what is always named."""
+    parts = engines.fillna("").map(lambda engine: {part for part in engine.split(", ") if not part.startswith(_NAMED + _PASSED_OVER)})
     common = set.intersection(*parts) if len(parts) else set()
     return parts.map(lambda found: "".join(f" {part}" for part in sorted(found - common)))
 

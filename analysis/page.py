@@ -64,7 +64,13 @@ def write(study: Path, output: Path, choice: Choice) -> None:
 
 def _part(table: Table, runs: pd.DataFrame, sheets: Sequence[Sheet], images: list[tuple[str, str]]) -> dict[str, Any]:
     anchors = {(name, place): _anchor(table, name, column) for name in table.rows for place, column in enumerate(table.columns)}
-    return {"table": table, "sheets": sheets, "runs": _runs(runs, table), "figures": images, "anchors": anchors}
+    listed = _runs(runs, table)
+    return {"table": table, "sheets": sheets, "runs": listed, "common": _common(listed), "figures": images, "anchors": anchors}
+
+
+def _common(runs: list[dict[str, Any]]) -> dict[str, str]:
+    """What need not be said of each run of a table, because it is the same of all."""
+    return {name: runs[0][name] for name in ("commit", "engine") if len(runs) > 1 and len({run[name] for run in runs}) == 1}
 
 
 def _anchor(table: Table, strategy: str, architecture: str) -> str:

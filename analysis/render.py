@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from statistics import mode
 
 import pandas as pd
 
@@ -51,17 +52,22 @@ def sheet_markdown(sheet: Sheet) -> str:
 
 
 def latex(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> str:
-    """Each table, and its sheets, for the package booktabs, the notes as comments above them; the best of a column is bold."""
-    parts = [_comments(notes)]
+    """Each table, and its sheets, for the packages booktabs and graphicx, the notes as comments above them; the best of a column is bold.
+
+    To be no wider than a page the tables say the usual n in the caption only, and of other measures than the best no standard deviation.
+    """
+    parts = [_comments([r"\usepackage{booktabs, graphicx}", *notes])]
     for table in tables:
-        cells = _strings(table, _mark_latex, r"$\pm$").rename(index=latex_escape, columns=latex_escape)
-        parts.append(_tabular(cells.rename_axis(index=None), TITLE.format(table.title)))
+        usual = mode([entry.n for row in table.rows.values() for entry in row if entry.n] or [0])
+        cells = _strings(table, _mark_latex, r"$\pm$", usual).rename(index=latex_escape, columns=latex_escape)
+        title = TITLE.format(table.title) + (f"; n={usual} where nothing else is said" if usual else "")
+        parts.append(_tabular(cells.rename_axis(index=None), title))
         parts += [sheet_latex(sheet) for sheet in sheets.get(table.setting, ())]
     return "\n\n".join(parts)
 
 
 def sheet_latex(sheet: Sheet) -> str:
-    """A sheet for the package booktabs, its remarks as comments above it."""
+    """A sheet for the packages booktabs and graphicx, its remarks as comments above it."""
     rows = [[latex_escape(word) for word in words] for _, words in sheet.rows]
     cells = pd.DataFrame(rows, index=[latex_escape(name) for name, _ in sheet.rows], columns=[latex_escape(name) for name in sheet.columns])
     return "\n".join([*([_comments(sheet.remarks)] if sheet.remarks else []), _tabular(cells, sheet.title)])
@@ -105,18 +111,21 @@ def _compared(comparison: Comparison, strategy: str, place: int) -> dict[str, ob
     }
 
 
-def _strings(table: Table, mark: Mark, sign: str) -> pd.DataFrame:
-    """The table as strings: rows are strategies, columns pairs of architecture and measure."""
+def _strings(table: Table, mark: Mark, sign: str, usual: int | None = None) -> pd.DataFrame:
+    """The table as strings: rows are strategies, columns pairs of architecture and measure; short where an n is usual."""
     columns = pd.MultiIndex.from_product([table.columns, table.measures])
-    rows = [[_string(entry, measure, mark, sign) for entry in entries for measure in table.measures] for entries in table.rows.values()]
+    rows = [
+        [_string(entry, measure, mark, sign, usual) for entry in entries for measure in table.measures] for entries in table.rows.values()
+    ]
     return pd.DataFrame(rows, index=pd.Index(table.rows.keys(), name="strategy"), columns=columns)
 
 
-def _string(entry: Entry, measure: str, mark: Mark, sign: str) -> str:
-    value = number(entry.values[measure], sign) if measure in entry.values else ""
+def _string(entry: Entry, measure: str, mark: Mark, sign: str, usual: int | None) -> str:
+    summary = entry.values.get(measure)
     if measure != "best":
-        return value
-    words = [mark(value, entry), f"n={entry.n}" if entry.n else "", missing(entry) if not entry.complete else ""]
+        return "" if summary is None else number(summary, sign) if usual is None else f"{summary.mean:.2f}"
+    value = number(summary, sign) if summary else ""
+    words = [mark(value, entry), f"n={entry.n}" if entry.n not in (0, usual) else "", missing(entry) if not entry.complete else ""]
     return " ".join(word for word in words if word)
 
 
@@ -134,7 +143,10 @@ def _grid(cells: pd.DataFrame) -> str:
 
 def _tabular(cells: pd.DataFrame, title: str) -> str:
     layout = "l" + "r" * cells.shape[1]
-    return cells.style.to_latex(hrules=True, multicol_align="c", column_format=layout, caption=latex_escape(title)).rstrip()
+    text = cells.style.to_latex(hrules=True, multicol_align="c", column_format=layout, caption=latex_escape(title)).rstrip()
+    # Smaller where it would be wider than the text, and only there.
+    fitted = text.replace(r"\begin{tabular}", r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%" + "\n" r"\begin{tabular}")
+    return fitted.replace(r"\end{tabular}", r"\end{tabular}}")
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import published, render, terminal
 from analysis.baseline import BASELINE, RESOLVE, Comparison, compare
 from analysis.collect import collect, write_csv
-from analysis.notes import notes
+from analysis.notes import apart, notes
 from analysis.results import read_results
 from analysis.sheet import Sheet, sheets
 from analysis.table import Table, distinct, tables
@@ -56,7 +56,7 @@ def report(study: Path, only: Collection[Path] | None = None, output: str = "tex
         frame = frame[frame["path"].isin(shown)]
     if not frame.empty:
         found = tables(frame)
-        _print(found, notes(frame, found), output)
+        _print(found, frame, output)
     say_where([study], output)
 
 
@@ -68,7 +68,7 @@ def report_studies(studies: Sequence[Path], output: str = "text", choice: Choice
     """
     frame = gather(studies)
     found, compared, below = analyse(frame, choice)
-    _print(found, notes(frame, found), output, below, compared)
+    _print(found, frame, output, below, compared)
     say_where(studies, output)
 
 
@@ -128,15 +128,18 @@ def _published(frame: pd.DataFrame, found: Sequence[Table]) -> dict[str, Sheet]:
 
 
 def _print(
-    found: list[Table], remarks: list[str], output: str, below: render.Sheets | None = None, compared: dict[str, Comparison] | None = None
+    found: list[Table], frame: pd.DataFrame, output: str, below: render.Sheets | None = None, compared: dict[str, Comparison] | None = None
 ) -> None:
+    first, remarks = apart(distinct(frame)), notes(frame, found)
     if output == "text":
-        terminal.show(found, remarks, below or {})
+        terminal.show(found, first, remarks[len(first) :], below or {})
     elif output == "csv":
         print(render.csv(found, compared or {}))
         print(*remarks, sep="\n", file=sys.stderr)
+    elif output == "markdown":
+        print(*first, render.markdown(found, remarks[len(first) :], below or {}), sep="\n\n", end="\n\n")
     else:
-        print((render.markdown if output == "markdown" else render.latex)(found, remarks, below or {}), end="\n\n")
+        print(render.latex(found, remarks, below or {}), end="\n\n")
 
 
 def say_where(studies: Sequence[Path], output: str = "text") -> None:

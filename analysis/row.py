@@ -37,7 +37,7 @@ COLUMNS = {
     "conflict_rate": "float64",
     "cosine": "float64",
     "seconds": "float64",
-    "device_hours": "float64",  # hours of one device, training and evaluation; runs that shared a device count in full each
+    "device_hours": "float64",  # hours of one device, training and evaluation, without the turns of runs that shared the process (lanes)
     "device": "str",
     "precision": "str",  # what was used, not what was asked for
     "resolved_engine": "str",  # everything that was used: `device=cpu, precision=fp32, channels_last=True, threads=2`
@@ -97,11 +97,11 @@ def _outcome(record: Record) -> dict[str, Any]:
     taken = {name: result[name] for name in _RESULT}
     if record.state is State.completed and None in (_finite(taken["best_fine_acc"]), _finite(taken["last_fine_acc"])):
         raise ValueError(f"{record.path / 'result.json'}: completed, but without an accuracy")
-    engine = result["engine"]
+    engine, own = result["engine"], result.get("device_seconds")
     return taken | {
         "precision": engine.get("precision"),
         "resolved_engine": ", ".join(f"{key}={value}" for key, value in engine.items()),
-        "device_hours": result["seconds"] / 3600,
+        "device_hours": (result["seconds"] if own is None else own) / 3600,
         "error": result["reason"],
     }
 

@@ -51,7 +51,7 @@ def _differences(comparison: Comparison) -> Sheet:
 
 
 def _overall(comparison: Comparison) -> Sheet:
-    against = [f"vs {comparison.baseline}", "p", "p (Holm)", "pairs"] if comparison.baseline else []
+    against = [f"vs {comparison.baseline}", "p", "p (Holm)"] if comparison.baseline else []
     rows = [(name, [*_means(line), *(_test(line) if against else [])]) for name, line in comparison.lines.items()]
     return Sheet(
         f"Over {len(comparison.table.columns)} architecture{'s' * (len(comparison.table.columns) != 1)}",
@@ -60,7 +60,8 @@ def _overall(comparison: Comparison) -> Sheet:
         rows,
         [
             "geom. mean: of the architectures' mean best accuracies; mean rank: among the strategies complete on every architecture; "
-            "device-hours: one seed on every architecture. A strategy that is not complete everywhere has none of them.",
+            "device-hours: one seed on every architecture, of each run its own turns (runs that take turns in one process are not counted "
+            "twice; processes on one device count in full each). A strategy that is not complete everywhere has none of them.",
             *(_pooling(comparison) if against else ["The baseline is not among these strategies: no differences."]),
         ],
     )
@@ -74,9 +75,9 @@ def _means(line: Line) -> list[str]:
 
 def _test(line: Line) -> list[str]:
     if line.pooled is None:
-        return ["", "", "", ""]
+        return ["", "", ""]
     adjusted = "" if line.adjusted is None else f"{line.adjusted:.2g}"
-    return [f"{line.pooled.mean:+.2f}", f"{line.pooled.p:.2g}", adjusted, str(line.pooled.n)]
+    return [f"{line.pooled.mean:+.2f} n={line.pooled.n}", f"{line.pooled.p:.2g}", adjusted]
 
 
 def _asked(entry: Entry, baseline: Entry) -> int:

@@ -24,12 +24,14 @@ _LABEL_WIDTH = 18
 _GAP = 2
 
 
-def show(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> None:
-    """Print tables, each with its sheets, and notes on standard output.
+def show(tables: Sequence[Table], first: Sequence[str], notes: Sequence[str], sheets: Sheets) -> None:
+    """Print tables, each with its sheets, on standard output: after what must be known first, and before the notes.
 
     The best of a column has a star and, in a terminal, is bold; what is not told from it has a tilde and is underlined.
     """
     console = _console()
+    if first:
+        _say(console, first, style="")
     for table in tables:
         console.print(Text(TITLE.format(table.title), style="bold"), end="\n\n")
         for grid in _grids(table, console.width):
@@ -74,10 +76,10 @@ def _show_sheet(console: Console, sheet: Sheet) -> None:
     _say(console, sheet.remarks)
 
 
-def _say(console: Console, lines: Sequence[str]) -> None:
+def _say(console: Console, lines: Sequence[str], style: str = "dim") -> None:
     for line in lines:
         # A path must stay whole, to be copied.
-        console.print(Text(line, style="dim"), soft_wrap="/" in line)
+        console.print(Text(line, style=style), soft_wrap="/" in line)
     console.print()
 
 

@@ -21,7 +21,7 @@ from mtlsweep.settings import build, check_call
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, device_name, resolve
 from mtlsweep.train.epoch import Trainer
-from mtlsweep.train.lanes import Lane, Turns
+from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.processor import instructions
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
@@ -94,11 +94,11 @@ class Ours:
 
     def epochs(self, train: int, test: int) -> Subject:
         """One step is a training epoch on `train` images and an evaluation on `test`, as in a run."""
-        return Subject(lambda count: partial(_epochs, _Run(self._trainer(train, test)), count))
+        return Subject(lambda count: partial(_epochs, _Run(self._trainer(train, test), evaluates=True), count))
 
     def evaluation(self) -> Subject:
         """One step is one image of the test set."""
-        return Subject(lambda images: partial(_evaluate, self._trainer(self.batch, images)))
+        return Subject(self._evaluate)
 
     def augmentation(self) -> Subject:
         """From uint8 images in memory to the network's input; one step is one mini-batch."""
@@ -113,6 +113,11 @@ class Ours:
     def choices(self) -> str:
         """What the engine's settings resolve to here."""
         return str(self._engine())
+
+    def _evaluate(self, images: int) -> Callable[[], object]:
+        run = _Run(self._trainer(self.batch, images), trains=False, evaluates=True)
+        _epoch([run])  # the second evaluation is recorded where there are CUDA graphs, the others are replays
+        return partial(_epoch, [run])
 
     def _augment(self, steps: int) -> Callable[[], object]:
         engine = self._engine()
@@ -151,21 +156,29 @@ def _resident(train: int, test: int, device: torch.device) -> Resident:
 class _Run:
     """A run that goes on and on, on a lane of its own, as a run of a sweep does.
 
+    Args:
+        trains, evaluates: what an epoch is.
+
     Attributes:
         paused: whether it has just ended an epoch.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, trainer: Trainer, trains: bool = True, evaluates: bool = False) -> None:
         self.trainer = trainer
+        self.trains = trains
+        self.evaluates = evaluates
         self.paused = False
         self.lane = Lane(self._turns(), trainer.engine.device, draws=False)
 
     def _turns(self) -> Turns[None]:
         while True:
-            totals = yield from self.trainer.steps(MOMENT, lambda: None)
-            totals.tolist()  # the epoch's copy to the host
+            if self.trains:
+                totals = yield from self.trainer.steps(MOMENT, lambda: None)
+                totals.tolist()  # the epoch's copy to the host
+            if self.evaluates:
+                yield from self.trainer.evaluate(self.trainer.data.test)
             self.paused = True
-            yield
+            yield None
 
 
 def _epoch(runs: list[_Run]) -> None:
@@ -173,20 +186,14 @@ def _epoch(runs: list[_Run]) -> None:
     runs[0].trainer.engine.apply()
     for run in runs:
         run.paused = False
-    while going := [run for run in runs if not run.paused]:
-        for run in going:
-            run.lane.turn()
+    while going := {run.lane: run for run in runs if not run.paused}:
+        for lane in ready(list(going)):
+            lane.turn()
 
 
 def _epochs(run: _Run, count: int) -> None:
     for _ in range(count):
         _epoch([run])
-        run.trainer.evaluate(run.trainer.data.test)
-
-
-def _evaluate(trainer: Trainer) -> None:
-    trainer.engine.apply()
-    trainer.evaluate(trainer.data.test)
 
 
 def _call(group: str, option: str, changes: Mapping[str, Any]) -> dict[str, Any]:

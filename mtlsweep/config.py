@@ -1,6 +1,6 @@
-"""The shape of a run's configuration: names, types and defaults of everything that is not a model, a loss or a curriculum.
+"""The shape of a run's configuration: names, types and defaults of everything that is not a model, a loss, a curriculum or a logger.
 
-Those three are calls (`_target_` and its arguments) and are checked against the signature of what they call, see `mtlsweep.settings`.
+Those four are calls (`_target_` and its arguments) and are checked against the signature of what they call, see `mtlsweep.settings`.
 What a key means stands at the key, in `conf/`.
 """
 
@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import MISSING
 
 
@@ -90,8 +91,12 @@ class RunConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    logger: Any = MISSING
 
 
 def register() -> None:
     """Make the schema known to Hydra; `conf/config.yaml` names it first in its defaults list."""
     ConfigStore.instance().store(name="schema", node=RunConfig)
+    # Of Hydra's own plugin for Optuna, where it is installed: Hydra would take it for the schema of conf/hydra/sweeper/optuna.yaml.
+    Plugins.instance()
+    ConfigStore.instance().repo.get("hydra", {}).get("sweeper", {}).pop("optuna.yaml", None)

@@ -20,10 +20,9 @@ def stream(seed: int, purpose: str, epoch: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key))
 
 
-def generator(device: torch.device, seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """torch's generator of this key on a device: its own, so that nothing else that draws in the process changes a run. What it gives
-    depends on the kind of device."""
-    return torch.Generator(device).manual_seed(_number(seed, purpose, epoch))
+def reseed(generator: torch.Generator, seed: int, purpose: str, epoch: int = 0) -> None:
+    """Let a generator of torch's draw from this key's beginning. What it gives depends on the kind of its device."""
+    generator.manual_seed(_number(seed, purpose, epoch))
 
 
 def seed_globals(seed: int, purpose: str, epoch: int = 0) -> None:

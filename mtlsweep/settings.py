@@ -19,7 +19,7 @@ from mtlsweep.errors import UserError
 
 Settings = dict[str, Any]
 
-# The groups whose option is a call: `_target_` and its arguments.
+# The groups whose option is a call (`_target_` and its arguments) and decides a run's numbers.
 CALLS = ("model", "loss", "curriculum")
 
 
@@ -44,7 +44,7 @@ def check(config: DictConfig) -> Settings:
         raise UserError(first_line(error)) from error
     assert isinstance(plain, dict)
     settings = {str(key): value for key, value in plain.items()}
-    for group in CALLS:
+    for group in (*CALLS, "logger"):
         settings[group] = check_call(settings[group], group)
     _check_finite(settings)
     _check_ranges(settings)

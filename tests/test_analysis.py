@@ -417,7 +417,8 @@ def test_latex_is_booktabs_with_names_escaped(built: Built, capsys: pytest.Captu
     assert {r"\toprule", r"\midrule", r"\bottomrule"} <= set(lines)
     line = next(line for line in lines if line.startswith(r"fine\_only &"))
     value = mean_sd(built.bests("resnet20", "fine_only"), r"$\pm$")
-    assert f" & {value} n=3 & " in line.replace(r"\textbf{", "").replace("}", "")
+    assert f" & {value} & " in line.replace(r"\textbf{", "").replace("}", "")
+    assert "n=3 where nothing else is said" in text
     assert sum(line.count(r"\textbf{") for line in lines) == 3
     assert r"(\%)" in text
     assert not any(re.search(r"(?<!\\)_", line) for line in lines)

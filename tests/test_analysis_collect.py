@@ -131,3 +131,17 @@ def test_a_run_of_another_version_of_the_schema_is_skipped(tmp_path: Path, capsy
     fail(make_cell(tmp_path / "demo", seed=3), "no")
     assert collect([tmp_path / "demo"])["seed"].tolist() == [1, 3]
     assert "schema 99" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("own", "hours"), [(900.0, 0.25), (None, 1.0)])
+def test_device_hours_are_of_a_runs_own_turns_where_they_were_recorded(tmp_path: Path, own: float | None, hours: float) -> None:
+    complete(make_cell(tmp_path / "demo"), 50.0, 49.0, seconds=3600.0, device_seconds=own)
+    assert collect([tmp_path / "demo"])["device_hours"].tolist() == [hours]
+
+
+def test_a_result_from_before_own_turns_were_recorded_counts_in_full(tmp_path: Path) -> None:
+    path = complete(make_cell(tmp_path / "demo"), 50.0, 49.0, seconds=3600.0) / "result.json"
+    result = json.loads(path.read_text())
+    del result["device_seconds"]
+    path.write_text(json.dumps(result))
+    assert collect([tmp_path / "demo"])["device_hours"].tolist() == [1.0]

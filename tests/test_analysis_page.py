@@ -99,14 +99,30 @@ def test_every_number_leads_to_its_runs_and_their_command(grid: Grid, page: Page
     assert len(page.ids) == len(set(page.ids))
     assert page.links
     assert {link.removeprefix("#") for link in page.links} == set(page.ids)
-    (rows,) = [rows for rows in page.tables if len(rows[0]) == 9 and len(rows) > 4]
-    found = {(row[0].strip(), row[1].strip(), int(row[2])): [cell.strip() for cell in row[3:]] for row in rows[1:]}
+    found = listed(page)
     for (model, label, seed), best in grid.best.items():
         cells = found[label, model, seed]
-        assert cells[0] == f"{best:.2f}"
-        assert cells[3] == "a" * 12
-        assert f"python run.py model={model} loss={label.partition('[')[0]} seed={seed}" in cells[4]
+        assert cells["best"] == f"{best:.2f}"
+        assert f"python run.py model={model} loss={label.partition('[')[0]} seed={seed}" in cells["command"]
     assert len(found) == len(grid.best)
+
+
+def listed(page: Page) -> dict[tuple[str, str, int], dict[str, str]]:
+    """The longest table of runs: a run's words by head."""
+    (heads, *rows) = max((rows for rows in page.tables if "command" in rows[0][-1] or "command" in rows[0][-2]), key=len)
+    runs = [dict(zip(map(str.strip, heads), map(str.strip, row), strict=True)) for row in rows]
+    return {(run["strategy"], run["architecture"], int(run["seed"])): run for run in runs}
+
+
+def test_commit_and_engine_are_said_once_where_all_runs_share_them_and_else_of_each(page: Page, tmp_path: Path) -> None:
+    assert f"All of them: commit {'a' * 12}; engine cpu; precision=fp32." in " ".join(page.text.split())
+    assert not {"commit", "engine"} & set(next(iter(listed(page).values())))
+    for seed, commit in ((1, "a"), (2, "b")):
+        complete(make_cell(tmp_path / "demo", seed=seed), 50.0, 49.0, commit=commit * 40)
+    assert main(["report", str(tmp_path / "demo"), "-o", str(tmp_path / "page.html")]) == 0
+    runs = listed(Page((tmp_path / "page.html").read_text()))
+    assert [run["commit"] for run in runs.values()] == ["a" * 12, "b" * 12]
+    assert "engine" not in runs["equal", "resnet20", 1]
 
 
 def test_what_did_not_complete_is_there_with_its_last_words(page: Page) -> None:

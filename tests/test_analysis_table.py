@@ -228,7 +228,7 @@ def marked() -> Table:
     ("output", "bold", "underlined"),
     [
         ("markdown", "**70.00 ± 0.10** n=2", "<ins>69.90 ± 0.10</ins> n=2"),
-        ("latex", r"\textbf{70.00 $\pm$ 0.10} n=2", r"\underline{69.90 $\pm$ 0.10} n=2"),
+        ("latex", r"\textbf{70.00 $\pm$ 0.10}", r"\underline{69.90 $\pm$ 0.10}"),
         ("text", "*70.00 ± 0.10 n=2", "~69.90 ± 0.10 n=2"),
     ],
 )
@@ -237,7 +237,7 @@ def test_the_best_and_what_is_not_told_from_it_are_marked(
 ) -> None:
     table = marked()
     if output == "text":
-        terminal.show([table], [], {})
+        terminal.show([table], [], [], {})
     else:
         print({"markdown": render.markdown, "latex": render.latex}[output]([table], [], {}))
     text = capsys.readouterr().out
@@ -280,19 +280,32 @@ def test_the_table_after_a_sweep_is_short_and_needs_no_scipy(grid: Grid) -> None
 # ----------------------------------------------------------------------------------------------------------------- settings and provenance
 
 
-def test_settings_have_a_table_each_and_what_they_differ_in_is_named(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(grid.study)]) == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "2 settings that are not to be averaged or compared, a table each; they differ in schedule.epochs (3, 6)." in text
+@pytest.mark.parametrize("output", ["text", "markdown", "latex", "csv"])
+def test_settings_have_a_table_each_and_what_they_differ_in_is_named_first(
+    grid: Grid, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    assert main([str(grid.study), "--format", output]) == 0
+    printed = capsys.readouterr()
+    text = " ".join((printed.err if output == "csv" else printed.out).removeprefix("% \\usepackage{booktabs, graphicx}\n% ").split())
+    said = "2 settings that are not to be averaged or compared, a table each; they differ in schedule.epochs (3, 6)."
+    assert text.count(said) == 1
+    assert output == "csv" or text.startswith(said)
 
 
-def test_engines_that_differ_are_flagged_by_what_they_differ_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed, layout in ((1, True), (2, False)):
-        engine = {"device": "cpu", "precision": "fp32", "channels_last": layout, "threads": seed}
-        complete(make_cell(tmp_path / "demo", seed=seed), 50.0, 49.0, engine=engine)
+@pytest.mark.parametrize(
+    ("setting", "flagged"), [("channels_last", True), ("compile", True), ("precision", True), ("threads", False), ("graph", False)]
+)
+def test_engines_that_differ_in_what_changes_numbers_are_flagged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str, flagged: bool
+) -> None:
+    for seed in (1, 2):
+        engine = {"device": "cpu", "precision": 0, "channels_last": 0, "threads": 0, "compile": 0, "graph": 0} | {setting: seed}
+        complete(make_cell(tmp_path / "demo", seed=seed), 50.0, 49.0, engine={name: f"is{value}" for name, value in engine.items()})
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "Runs on 2 different engines: cpu fp32 channels_last=False (1 run), cpu fp32 channels_last=True (1 run)." in text
+    words = [f"cpu is{seed}" if setting == "precision" else f"cpu is0 {setting}=is{seed}" for seed in (1, 2)]
+    assert (f"Runs on 2 different engines: {words[0]} (1 run), {words[1]} (1 run)." in text) == flagged
+    assert ("different engines" in text) == flagged
 
 
 # ----------------------------------------------------------------------------------------------------------------- beside what is published
@@ -330,14 +343,17 @@ def test_runs_under_another_recipe_are_not_set_beside_the_published(grid: Grid, 
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
-def test_latex_compiles(grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latex_compiles_and_is_no_wider_than_the_page(grid: Grid, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(grid.study), "--format", "latex"]) == 0
     body = capsys.readouterr().out
-    (tmp_path / "t.tex").write_text("\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + body + "\n\\end{document}")
+    packages = body.splitlines()[0].removeprefix("% ")
+    assert packages == r"\usepackage{booktabs, graphicx}"
+    (tmp_path / "t.tex").write_text("\n".join([r"\documentclass{article}", packages, r"\begin{document}", body, r"\end{document}"]))
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
     assert (tmp_path / "t.pdf").stat().st_size > 10_000
 
 

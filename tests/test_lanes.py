@@ -1,7 +1,7 @@
 """Runs that take turns in one process: each gives what it gives alone."""
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine
 from trained import interrupt_after, metrics, result
 
-from mtlsweep.train.lanes import Job, Lane, take_turns
+from mtlsweep.train.lanes import Job, Lane, Turns, take_turns
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def drawing(seed: int, turns: int) -> Generator[None, None, list[float]]:
     return drawn
 
 
-def outcomes(starts: list[Callable[[], Generator[None, None, object]]], lanes: int) -> list[object]:
+def outcomes(starts: Sequence[Callable[[], Turns[object]]], lanes: int) -> list[object]:
     found: dict[int, object] = {}
     jobs = [
         Job(lambda start=start: Lane(start(), CPU), lambda ended, number=number: found.update({number: ended}))  # type: ignore[misc]
@@ -58,6 +58,41 @@ def test_no_more_runs_than_lanes_are_begun_at_a_time() -> None:
     outcomes([lambda n=n: run(n) for n in range(7)], 3)  # type: ignore[misc]
     assert most == 3
     assert not going
+
+
+class Event:
+    """Something that a device will have done."""
+
+    done = False
+
+    def query(self) -> bool:
+        return self.done
+
+
+def test_a_run_that_waits_for_its_device_is_passed_over_until_that_is_done() -> None:
+    event, order = Event(), []
+
+    def waiting() -> Generator[Event | None, None, None]:
+        order.append("asked")
+        yield event
+        order.append("done" if event.done else "too early")
+
+    def busy() -> Generator[Event | None, None, None]:
+        for step in range(4):
+            order.append(f"step {step}")
+            event.done = step >= 2
+            yield None
+
+    outcomes([waiting, busy], 2)
+    assert order == ["asked", "step 0", "step 1", "step 2", "done", "step 3"]
+
+
+def test_where_all_wait_the_first_one_does() -> None:
+    def waiting() -> Generator[Event | None, None, str]:
+        yield Event()
+        return "waited by itself"
+
+    assert outcomes([waiting, waiting], 2) == ["waited by itself"] * 2
 
 
 def test_a_run_that_raises_ends_alone() -> None:

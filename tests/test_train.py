@@ -17,7 +17,7 @@ from mtlsweep.train.schedule import learning_rate
 
 
 def test_files_of_a_completed_run_are_as_documented(cli: CommandLine) -> None:
-    run = train(cli)
+    run = train(cli, "engine.precision=fp32")
     assert {path.name for path in run.iterdir()} == {"run.json", "config.yaml", "attempts", "metrics.csv", "result.json", "run.log"}
     found = result(run)
     assert set(found) == set(Result.__dataclass_fields__)
@@ -214,7 +214,7 @@ def test_a_fade_that_changes_nothing_is_remarked_upon(cli: CommandLine, argument
 
 
 def test_what_the_engine_chose_is_said_once(cli: CommandLine) -> None:
-    ended = cli("-m", *TINY, "schedule.epochs=1", "seed=1,2", "engine.device=cpu", "engine.threads=1")
+    ended = cli("-m", *TINY, "schedule.epochs=1", "seed=1,2", "engine.device=cpu", "engine.precision=fp32", "engine.threads=1")
     assert ended.out.count("engine: cpu, fp32, channels last, not compiled, 1 thread") == 1
 
 

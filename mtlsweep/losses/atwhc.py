@@ -24,6 +24,8 @@ class ATWHC(ScalarStrategy):
         ValueError: an argument is out of its range.
     """
 
+    reads_epoch = True
+
     def __init__(self, beta: float = 2.0, temperature: float = 0.5) -> None:
         super().__init__()
         if beta < 0:

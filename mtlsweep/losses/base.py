@@ -32,11 +32,13 @@ class Strategy(nn.Module):
         scale_invariant: whether the direction of the trunk's update is the same whatever positive number the coarse loss is multiplied by,
             another one in every step too. A curriculum does not turn it before it is exactly 0; it may change the length, and a head that
             receives its own gradient learns more slowly.
+        reads_epoch: whether a step depends on `epoch`. A CUDA graph of one that does serves one epoch, of one that does not the whole run.
         capturable: whether a step neither reads a value from the device nor depends on Python state, so that a CUDA graph can replay it.
     """
 
     generator: torch.Generator | None = None
     scale_invariant: bool = False
+    reads_epoch: bool = False
     capturable: bool = True
 
 

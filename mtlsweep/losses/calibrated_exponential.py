@@ -27,6 +27,7 @@ class CalibratedExponential(ScalarStrategy):
         ValueError: `calibration_steps` is below 1.
     """
 
+    reads_epoch = True
     ratio_sum: torch.Tensor
     steps: torch.Tensor
 

@@ -26,6 +26,7 @@ class CoupledEMA(ScalarStrategy):
         ValueError: `decay` is not in [0, 1).
     """
 
+    reads_epoch = True
     first: torch.Tensor
     averages: torch.Tensor
 

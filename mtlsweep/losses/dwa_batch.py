@@ -24,6 +24,7 @@ class DWABatch(ScalarStrategy):
         ValueError: `temperature` is not above 0.
     """
 
+    reads_epoch = True
     previous: torch.Tensor
 
     def __init__(self, temperature: float = 2.0) -> None:

@@ -26,6 +26,7 @@ class GatedValve(ScalarStrategy):
         ValueError: `momentum` is not in [0, 1).
     """
 
+    reads_epoch = True
     averages: torch.Tensor
 
     def __init__(self, momentum: float = 0.95, sharpness: float = 3.0) -> None:

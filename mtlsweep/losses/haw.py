@@ -22,6 +22,8 @@ class HAW(Uncertainty):
         ValueError: `beta` is below 0.
     """
 
+    reads_epoch = True
+
     def __init__(self, beta: float = 2.0) -> None:
         super().__init__()
         if beta < 0:

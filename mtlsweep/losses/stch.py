@@ -28,6 +28,7 @@ class STCH(ScalarStrategy):
         ValueError: an argument is out of its range.
     """
 
+    reads_epoch = True
     nadir: torch.Tensor
     epochs_seen: torch.Tensor
 

@@ -24,6 +24,8 @@ class UncertaintyWarmupCosine(Uncertainty):
         ValueError: an argument is out of the range of the curriculum `cosine`.
     """
 
+    reads_epoch = True
+
     def __init__(self, warmup: float = 0.15, floor: float = 0.1) -> None:
         super().__init__()
         self.fade = Cosine(warmup=warmup, floor=floor)

@@ -6,6 +6,7 @@
 | `config.yaml` | before each attempt | all settings, resolved |
 | `my_loss.py` (its own name) | once | copy of a user's strategy file; this copy is what is executed |
 | `attempts/<n>.json` | when a process takes the run | `owner`, `provenance`, `started`; the highest n owns; its mtime is the heartbeat |
+| `attempts/<n>.diff` | for a run without a sweep, where the code differs from its commit | how; for sweeps it is `.sweeps/*/code.diff` |
 | `status.json` | when an attempt ends without a result | `attempt`, `state` (failed, interrupted), `error`, `traceback`, `time` |
 | `metrics.csv` | each epoch | `METRICS` |
 | `result.json` | at the end | `Result` |
@@ -41,10 +42,11 @@ METRICS = (
     "cosine",  # mean cosine of the two trunk gradients; empty as above; with loss.refresh both are those of the last refresh
     "seconds",  # of the epoch, training and evaluation
     "eval_seconds",  # of these, evaluation
+    "device_seconds",  # of the epoch, without other runs' turns (lanes): over runs of one process they add up to its time
 )
 
 # Columns that hold time and so differ between equal runs.
-TIME_COLUMNS = ("seconds", "eval_seconds")
+TIME_COLUMNS = ("seconds", "eval_seconds", "device_seconds")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Result:
         engine: what was chosen for every engine setting.
         commit, dirty: of the code of the last attempt; whether tracked files differed from that commit. None outside a repository.
         finished: time of the end, ISO 8601, UTC.
+        device_seconds: of `seconds`, those in which the run had its turn in its process; None where that was not recorded.
     """
 
     signature: str
@@ -95,4 +98,5 @@ class Result:
     commit: str | None
     dirty: bool | None
     finished: str
+    device_seconds: float | None = None
     schema: int = SCHEMA

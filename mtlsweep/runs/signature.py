@@ -10,7 +10,7 @@ from mtlsweep.errors import UserError
 
 # Settings that cannot change a run's numbers: where things are, what is kept, how it is executed.
 NEUTRAL = {
-    "study", "runs_dir", "save", "rerun", "dry_run", "checkpoint_seconds",
+    "study", "runs_dir", "save", "rerun", "dry_run", "checkpoint_seconds", "logger",
     "data.root", "data.download", "engine.device", "engine.threads", "engine.graph",
 }  # fmt: skip
 
@@ -35,7 +35,7 @@ def identity(settings: dict[str, Any]) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key not in NEUTRAL:
             kept[key] = {name: item for name, item in value.items() if _counts(f"{key}.{name}", item)}
         elif _counts(key, value):
             kept[key] = value

@@ -14,6 +14,7 @@ from mtlsweep.models import TwoHeads
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
+from mtlsweep.train.optimizer import RecordableSGD
 from mtlsweep.train.resident import Resident
 
 
@@ -38,13 +39,10 @@ def build_trainer(
     """
     model = model.to(engine.device).to(memory_format=engine.memory_format)
     strategy = strategy.to(engine.device)
-    optimizer = torch.optim.SGD(
-        chain(model.parameters(), strategy.parameters()),
-        lr=schedule["lr"],
-        momentum=schedule["momentum"],
-        weight_decay=schedule["weight_decay"],
-        fused=engine.device.type == "cuda",
-    )
+    # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
+    sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
+    parameters = chain(model.parameters(), strategy.parameters())
+    optimizer = sgd(parameters, lr=schedule["lr"], momentum=schedule["momentum"], weight_decay=schedule["weight_decay"])
     trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=say)
     if engine.compile:
         _compile(trainer)

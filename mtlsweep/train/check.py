@@ -12,14 +12,14 @@ from mtlsweep.train.engine import resolve
 
 
 def check_calls(runs: Sequence[Settings]) -> None:
-    """Build the distinct models, losses and curricula of these settings.
+    """Build the distinct models, losses, curricula and loggers of these settings.
 
     A user's own strategy file is left to its run: its code is executed nowhere else, and its faults are that run's.
 
     Raises:
         UserError: values are out of range; one line for each.
     """
-    calls = _distinct(run[group] for run in runs for group in ("curriculum", "loss", "model"))
+    calls = _distinct(run[group] for run in runs for group in ("curriculum", "loss", "model", "logger"))
     _try_all(build, [call for call in calls if "path" not in call])
 
 

@@ -1,12 +1,11 @@
-"""Steps of an epoch recorded once as a CUDA graph and replayed: one launch in place of hundreds.
+"""What a run does again and again is recorded once as a CUDA graph and replayed: one launch in place of hundreds.
 
-A graph repeats what was done to memory, not Python: what a step reads must lie where it lay, and what depends on the epoch is a constant.
-So every epoch records its own.
+A graph repeats what was done to memory, not Python: what it reads and writes must stay where it lay, and Python's numbers are constants.
 """
 
 import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import torch
@@ -26,18 +25,33 @@ class Recording(Protocol):
         """Do it again."""
 
 
-# A step: indices of its images, their augmentation codes, its number in the epoch.
-Body = Callable[[torch.Tensor, torch.Tensor, int], object]
+# Launches work on the device, and never waits for it.
+Body = Callable[[], object]
 
-# Records what a function does on the device, without doing it.
-Record = Callable[[Callable[[], object], torch.Generator | None], Recording]
+
+class Recorder(Protocol):
+    """Records what a run does."""
+
+    def __call__(self, body: Body, generator: torch.Generator | None) -> Recording:
+        """Record what a function does on the device, without doing it.
+
+        Args:
+            body: what it reads and writes later on must exist already: memory that it asks for itself is used again by other recordings.
+            generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
+
+        Raises:
+            RecordingFailed: the body did something that cannot be repeated; nothing has been done.
+        """
+
+    def settle(self) -> None:
+        """All has been recorded: memory that was needed only for what Python executed before is given back."""
 
 
 class CudaRecorder:
-    """Records what a run does as CUDA graphs, on the current stream, which must not be the default one.
+    """A recorder of CUDA graphs, on the current stream, which must not be the default one.
 
-    All of a run's graphs take their memory from one pool. The last one is kept until there is a newer one: a pool that no graph uses is
-    given up, and every epoch would ask for new memory.
+    All of a run's graphs, which never run at the same time, take their memory from one pool; those of runs that do have pools of their own.
+    The last one is kept until there is a newer one: a pool that no graph uses is given up, and every epoch would ask for new memory.
     """
 
     def __init__(self) -> None:
@@ -45,16 +59,8 @@ class CudaRecorder:
         self._last: torch.cuda.CUDAGraph | None = None
         self._latest: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, body: Callable[[], object], generator: torch.Generator | None) -> Recording:
-        """Record a function.
-
-        Args:
-            body: launches work on the device, and never waits for it.
-            generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
-
-        Raises:
-            RecordingFailed: the body did something that a graph cannot repeat.
-        """
+    def __call__(self, body: Body, generator: torch.Generator | None) -> Recording:
+        """See `Recorder`."""
         graph = self._latest = torch.cuda.CUDAGraph()  # kept also if it fails: torch 2.11's allocator may still refer to it
         collecting = gc.isenabled()
         gc.disable()  # what it would free, of this run or another, is no part of the step
@@ -78,43 +84,32 @@ class CudaRecorder:
         self._last = graph
         return graph
 
+    def settle(self) -> None:
+        """See `Recorder`; the memory of this process is looked through once, which waits for the device."""
+        torch.cuda.empty_cache()
+
 
 class Replayer:
-    """Executes the steps of one epoch: the first of each kind is recorded, the rest are replays.
+    """Does what was recorded again, and records it the first time.
 
     Args:
-        record: records a step.
-        indices, codes: of a full mini-batch, `(B,)` and `(3, B)`; only their shape and type matter.
-        generator: see `CudaRecorder`.
+        record: the run's recorder.
     """
 
-    def __init__(
-        self,
-        record: Record,
-        indices: torch.Tensor,
-        codes: torch.Tensor,
-        generator: torch.Generator | None,
-    ) -> None:
+    def __init__(self, record: Recorder) -> None:
         self._record = record
-        self._indices = indices.clone()
-        self._codes = codes.clone()
-        self._generator = generator
-        self._recordings: dict[bool, Recording] = {}
+        self._recordings: dict[Hashable, Recording] = {}
 
-    def step(self, body: Body, indices: torch.Tensor, codes: torch.Tensor, step: int, due: bool) -> None:
-        """One step.
-
-        Args:
-            body: executes it, on tensors that it is given.
-            indices, codes: of its mini-batch.
-            step: its number in the epoch.
-            due: whether the strategy computes its weights anew in it, or uses those that it has: two kinds of step.
+    def do(self, kind: Hashable, body: Body, generator: torch.Generator | None = None) -> None:
+        """What was recorded under this name; if nothing was, the body.
 
         Raises:
-            RecordingFailed: the step was not executed.
+            RecordingFailed: nothing has been done.
         """
-        self._indices.copy_(indices)
-        self._codes.copy_(codes)
-        if due not in self._recordings:
-            self._recordings[due] = self._record(lambda: body(self._indices, self._codes, step), self._generator)
-        self._recordings[due].replay()
+        if kind not in self._recordings:
+            self._recordings[kind] = self._record(body, generator)
+        self._recordings[kind].replay()
+
+    def forget(self) -> None:
+        """Record everything anew: a constant of it has changed."""
+        self._recordings.clear()

@@ -4,17 +4,41 @@ On a GPU a step is only asked for, not waited for, so that the steps of several 
 gives does not depend on who takes turns with it: everything that runs share in a process is put back before a run's turn.
 """
 
+import gc
 import random
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 Result = TypeVar("Result")
-Turns = Generator[None, None, Result]
+
+
+class Awaited(Protocol):
+    """Something that a device will have done."""
+
+    def query(self) -> bool:
+        """Whether it has."""
+
+
+# A run that pauses may say what it waits for: a turn before that would only wait.
+Turns = Generator[Awaited | None, None, Result]
+
+# Streams of lanes that have ended. The memory that torch keeps for a stream's next use is of no use to another stream.
+_idle_streams: dict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
+
+
+def until_done(device: torch.device) -> Turns[None]:
+    """Pause until a device has done what it was asked for: runs that take turns with this one go on meanwhile."""
+    if device.type == "cuda":
+        event = torch.cuda.Event(blocking=True)
+        event.record()
+        yield event
+        event.synchronize()
 
 
 class Lane:
@@ -28,8 +52,9 @@ class Lane:
 
     def __init__(self, turns: Turns[Any], device: torch.device, draws: bool = True) -> None:
         self._turns = turns
+        self._awaited: Awaited | None = None
         # Its own even when it is alone: work on the default stream cannot be recorded as a graph.
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._device = device
         self._generators = _generators(device) if draws else None
         self._threads = torch.get_num_threads()
@@ -41,8 +66,17 @@ class Lane:
             StopIteration: the run has ended; its value is the run's.
             Exception: what the run raised.
         """
-        with self._own():
-            next(self._turns)
+        try:
+            with self._own():
+                self._awaited = next(self._turns)
+        except BaseException:
+            self._leave()
+            raise
+
+    @property
+    def ready(self) -> bool:
+        """Whether its next turn would do more than wait for the device."""
+        return self._awaited is None or self._awaited.query()
 
     def interrupt(self) -> None:
         """End the run as Ctrl-C does; it records that it was interrupted."""
@@ -51,6 +85,13 @@ class Lane:
                 self._turns.throw(KeyboardInterrupt())
             except (KeyboardInterrupt, StopIteration):
                 return
+            finally:
+                self._leave()
+
+    def _leave(self) -> None:
+        if self._stream:
+            _idle_streams[self._device].append(self._stream)
+            self._stream = None
 
     @contextmanager
     def _own(self) -> Iterator[None]:
@@ -91,14 +132,23 @@ def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
                 going[job.start()] = job
             if not going:
                 return
-            for lane in list(going):
-                ended = _turn(lane)
-                if ended is not None:
-                    going.pop(lane).ended(ended[0])
+            for lane in ready(list(going)):
+                _take_turn(lane, going)
     except KeyboardInterrupt:
         for lane in going:
             lane.interrupt()
         raise
+
+
+def ready(lanes: Sequence[Lane]) -> Sequence[Lane]:
+    """Those whose turn it is: all that need not wait for their device; if there are none, the first, which then waits."""
+    return [lane for lane in lanes if lane.ready] or lanes[:1]
+
+
+def _take_turn(lane: Lane, going: dict[Lane, Job[Any]]) -> None:
+    ended = _turn(lane)
+    if ended is not None:
+        going.pop(lane).ended(ended[0])
 
 
 def _turn(lane: Lane) -> tuple[Any] | None:
@@ -110,6 +160,13 @@ def _turn(lane: Lane) -> tuple[Any] | None:
     except (Exception, SystemExit) as error:
         return (error,)
     return None
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    # What runs that have ended leave in the device's memory: their graphs' belongs to no stream.
+    gc.collect()
+    torch.cuda.empty_cache()
+    return _idle_streams[device].pop() if _idle_streams[device] else torch.cuda.Stream(device)
 
 
 def _generators(device: torch.device) -> tuple[Any, ...]:

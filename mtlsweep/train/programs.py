@@ -9,7 +9,7 @@ from mtlsweep.train.steps import ScalarStep, Step
 
 
 def step_program(network: Network, strategy: nn.Module) -> Step:
-    """The step program of a strategy's kind, to be made anew for every epoch."""
+    """The step program of a strategy's kind."""
     if isinstance(strategy, GramStrategy):
         return GramStep(network, strategy)
     if isinstance(strategy, GradientStrategy):

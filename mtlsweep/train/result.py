@@ -70,6 +70,8 @@ def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int
         commit=code["commit"],
         dirty=code["dirty"],
         finished=now(),
+        # Epochs of a checkpoint from before it was recorded count in full.
+        device_seconds=sum(row["device_seconds" if "device_seconds" in row else "seconds"] for row in rows),
     )
 
 

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from contextlib import closing
+from typing import Any, BinaryIO, TypeVar, cast
 
 import torch
 from torch import nn
 
 from mtlsweep import interrupt
 from mtlsweep.errors import UserError
+from mtlsweep.loggers import Entry, Tracking
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
@@ -18,10 +20,13 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns
+from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
 from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
+
+Done = TypeVar("Done")
 
 
 class Run:
@@ -41,6 +46,7 @@ class Run:
         self.display = display
         self.epochs: int = settings["schedule"]["epochs"]
         self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
+        self.tracking = Tracking(build(settings["logger"]), self._say)
         engine = resolve(settings["engine"], steps=self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"]))
         # The strategy first: a checkpoint may hold objects of classes in its file.
         with seeded_torch(settings["seed"], "strategy"):
@@ -62,6 +68,7 @@ class Run:
             )
         self.saved_at = time.monotonic()
         self.unsaved: list[str] = []
+        self.away = 0.0  # seconds of the epoch in which other runs had their turns
 
     @property
     def rows(self) -> list[Row]:
@@ -76,16 +83,18 @@ class Run:
     def train(self) -> Turns[None]:
         """The epochs that are missing, with a pause after every step."""
         self.display.start(self.epochs * self.trainer.steps_per_epoch(), len(self.rows) * self.trainer.steps_per_epoch())
-        for epoch in range(len(self.rows), self.epochs):
-            if self.diverged:
-                return
-            row = yield from self._epoch(epoch)
-            self.rows.append(row)
-            self.claim.write_metrics(self.rows)
-            self._report(epoch)
-            self._keep(epoch)
-            if epoch + 1 < self.epochs:
-                interrupt.check_between()
+        with self.tracking.follow(Entry.of(self.claim.directory, self.description, self.trainer.engine), self.rows):
+            for epoch in range(len(self.rows), self.epochs):
+                if self.diverged:
+                    return
+                row = yield from self._epoch(epoch)
+                self.rows.append(row)
+                self.claim.write_metrics(self.rows)
+                self._report(epoch)
+                self._keep(epoch)
+                self.tracking.epoch(row)
+                if epoch + 1 < self.epochs:
+                    interrupt.check_between()
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
@@ -93,6 +102,7 @@ class Run:
         if self.settings["save"] == "last":
             self._save_weights("last.pt", self.rows[-1]["epoch"])
         self.claim.write_result(result)
+        self.tracking.finish(vars(result))
         (self.claim.directory / checkpoint.NAME).unlink(missing_ok=True)
         self._say(log.final_line(self.description["options"], vars(result)))
         return vars(result)
@@ -110,6 +120,8 @@ class Run:
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
+        if self.settings["engine"]["graph"] and engine.device.type == "cpu":
+            self.display.once("note: engine.graph=true: there are no CUDA graphs on a CPU; the steps are executed one by one")
         return trainer
 
     def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
@@ -120,28 +132,40 @@ class Run:
             return None
 
     def _epoch(self, epoch: int) -> Turns[Row]:
-        began = time.monotonic()
+        began, self.away = time.monotonic(), 0.0
         lr = learning_rate(self.settings["schedule"], epoch)
-        for group in self.trainer.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.trainer.optimizer, lr)
         # A user's strategy may draw from the global generators.
         seed_globals(self.settings["seed"], "steps", epoch)
         moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
-        means = yield from self.trainer.steps(moment, self.display.step)
+        means = yield from self._own_time(self.trainer.steps(moment, self.display.step))
         trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
         halfway = time.monotonic()
-        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | self._evaluate()
+        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | (yield from self._own_time(self._evaluate()))
         on_epoch_end: Any = getattr(self.trainer.strategy, "on_epoch_end", None)
         if on_epoch_end:
             seen = [trained["fine_loss"], trained["coarse_loss"] * moment.coarse_factor]
             on_epoch_end(torch.tensor(seen, device=self.trainer.engine.device))
-        return row | {"seconds": time.monotonic() - began, "eval_seconds": time.monotonic() - halfway}
+        seconds = time.monotonic() - began
+        return row | {"seconds": seconds, "eval_seconds": time.monotonic() - halfway, "device_seconds": seconds - self.away}
 
-    def _evaluate(self) -> Row:
+    def _own_time(self, turns: Turns[Done]) -> Turns[Done]:
+        """The same turns; the time between them, which is other runs', is added up."""
+        with closing(turns):
+            while True:
+                try:
+                    awaited = next(turns)
+                except StopIteration as end:
+                    return cast(Done, end.value)
+                left = time.monotonic()
+                yield awaited
+                self.away += time.monotonic() - left
+
+    def _evaluate(self) -> Turns[Row]:
         row = {}
         for prefix, split in (("val", self.trainer.data.validation), ("test", self.trainer.data.test)):
             if split is not None:
-                row[f"{prefix}_fine_acc"], row[f"{prefix}_coarse_acc"] = self.trainer.evaluate(split)
+                row[f"{prefix}_fine_acc"], row[f"{prefix}_coarse_acc"] = yield from self.trainer.evaluate(split)
         return row
 
     def _report(self, epoch: int) -> None:
