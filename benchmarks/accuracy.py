@@ -9,7 +9,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,15 @@ def _slow(given: argparse.Namespace, seed: int) -> Figures:
 
 def _ours(given: argparse.Namespace, seed: int, name: str, engine: dict[str, Any]) -> Figures:
     """Of a run of `run.py`, which does nothing if there is one already."""
-    settings = {"model": given.model, "loss": given.loss, "seed": seed, "study": name, "runs_dir": str(given.output)}
+    study = f"{name}-{given.train}-{given.epochs}"
+    settings = {"model": given.model, "loss": given.loss, "seed": seed, "study": study, "runs_dir": str(given.output)}
     settings |= {"schedule": "cosine30", "schedule.epochs": given.epochs, "data.train_size": given.train, "data.root": given.data}
     settings |= {f"engine.{key}": value for key, value in engine.items()} | {
         "engine.device": "cpu",
         "engine.threads": given.threads or "null",
     }
     subprocess.run([sys.executable, RUN, *(f"{key}={value}" for key, value in settings.items())], check=True)
-    (metrics,) = (given.output / name / given.model / given.loss).glob(f"*/seed{seed}-*/metrics.csv")
+    (metrics,) = (given.output / study / given.model / given.loss).glob(f"*/seed{seed}-*/metrics.csv")
     header, *lines = [line.split(",") for line in metrics.read_text().splitlines()]
     return _summary([dict(zip(header, line, strict=True)) for line in lines])
 
@@ -121,7 +122,7 @@ def _train_plainly(given: argparse.Namespace, seed: int) -> list[dict[str, float
     return rows
 
 
-def _augmented(images: Dataset, seed: int, epoch: int) -> Any:
+def _augmented(images: Dataset, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The epoch's mini-batches, cropped and flipped image by image, as the engine's streams say."""
     count = len(images.train)
     order = torch.from_numpy(stream(seed, "order", epoch).permutation(count))

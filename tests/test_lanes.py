@@ -87,12 +87,33 @@ def test_a_run_that_waits_for_its_device_is_passed_over_until_that_is_done() -> 
     assert order == ["asked", "step 0", "step 1", "step 2", "done", "step 3"]
 
 
-def test_where_all_wait_the_first_one_does() -> None:
+def test_a_run_alone_waits_by_itself() -> None:
     def waiting() -> Generator[Event | None, None, str]:
         yield Event()
-        return "waited by itself"
+        return "waited"
 
-    assert outcomes([waiting, waiting], 2) == ["waited by itself"] * 2
+    assert outcomes([waiting], 2) == ["waited"]
+
+
+def test_where_all_wait_the_first_that_is_done_goes_on() -> None:
+    class Late(Event):
+        """Done when it is asked for the so manieth time."""
+
+        def __init__(self, asked: int) -> None:
+            self.left = asked
+
+        def query(self) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    order = []
+
+    def waiting(name: str, event: Event) -> Generator[Event | None, None, None]:
+        yield event
+        order.append(name)
+
+    outcomes([lambda: waiting("oldest", Late(5)), lambda: waiting("first", Late(2))], 2)
+    assert order == ["first", "oldest"]
 
 
 def test_a_run_that_raises_ends_alone() -> None:

@@ -4,15 +4,18 @@ from itertools import chain
 
 import pytest
 import torch
-from small_network import Fixed, assert_same, conflicting, gradients, network, plain_gradients, step, trunk_gradients
+from small_network import Fixed, assert_same, batch, conflicting, gradients, network, plain_gradients, step, trunk_gradients
 
 from mtlsweep.errors import UserError
-from mtlsweep.losses import ScalarStrategy
+from mtlsweep.losses import GramStrategy, ScalarStrategy
 from mtlsweep.losses.equal import Equal
 from mtlsweep.losses.fine_only import FineOnly
 from mtlsweep.losses.haw import HAW
 from mtlsweep.losses.pcgrad import PCGrad
 from mtlsweep.losses.uncertainty import Uncertainty
+from mtlsweep.train.network import Network
+from mtlsweep.train.programs import step_program
+from mtlsweep.train.steps import Moment
 
 pytestmark = pytest.mark.usefixtures("double_precision")
 
@@ -57,6 +60,27 @@ def test_gram_step_weighs_the_trunk_and_leaves_heads_their_own() -> None:
     in_trunk = len(list(model.trunk.parameters()))
     assert_same(gradients(model), weighted[:in_trunk] + own[in_trunk:])
     assert (outcome.fine_weight.item(), outcome.coarse_weight.item()) == (0.25, 1.5)
+
+
+class Alternating(GramStrategy):
+    """Its own memory in one step, others in the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("equal", torch.ones(2))
+        self.steps = 0
+
+    def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        self.steps += 1
+        return self.get_buffer("equal") if self.steps % 2 else torch.tensor([5.0, 0.0])
+
+
+def test_weights_that_are_the_strategys_own_memory_stay_as_they_are() -> None:
+    model, strategy = network(), Alternating()
+    program = step_program(Network(model), strategy)
+    outcomes = [program(batch(), Moment(0, 10, 1.0, number)) for number in range(4)]
+    assert [outcome.fine_weight.item() for outcome in outcomes] == [1, 5, 1, 5]
+    assert strategy.get_buffer("equal").tolist() == [1, 1]
 
 
 def test_gram_matrix_is_that_of_the_trunk_gradients() -> None:

@@ -6,7 +6,7 @@ from benchmarks.parts.startup import TINY, first_step, output
 from benchmarks.section import Section
 from benchmarks.setting import Setting
 
-LIBRARIES = "import resource, mtlsweep.train; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+LIBRARIES = "import mtlsweep.train; from benchmarks.first_step import peak_memory; print(peak_memory())"
 # Enough for the optimizer and the allocator to have all that they will have.
 STEPS = 5
 TARGET = (

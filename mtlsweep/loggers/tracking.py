@@ -24,14 +24,14 @@ class Tracking:
         self._holds = 0  # epochs
 
     @contextmanager
-    def follow(self, entry: Entry, rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+    def follow(self, entry: Callable[[], Entry], rows: Sequence[Mapping[str, Any]]) -> Iterator[None]:
         """Open the run's entry, and close it where the block is left by an exception.
 
         Args:
-            entry: of the run.
+            entry: makes the run's.
             rows: its finished epochs; those that the entry does not hold are logged.
         """
-        self._try(lambda: self._start(entry, rows))
+        self._try(lambda: self._start(entry(), rows))
         try:
             yield
         except BaseException as error:

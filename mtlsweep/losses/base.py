@@ -28,7 +28,7 @@ class Strategy(nn.Module):
 
     Attributes:
         generator: what random numbers are drawn from (`torch.randn(..., generator=self.generator)`), on the device of the losses. The
-            engine sets it at every epoch's start, from the run's seed; None is torch's own generator.
+            engine gives one to each run and seeds it anew at every epoch's start; None is torch's own generator.
         scale_invariant: whether the direction of the trunk's update is the same whatever positive number the coarse loss is multiplied by,
             another one in every step too. A curriculum does not turn it before it is exactly 0; it may change the length, and a head that
             receives its own gradient learns more slowly.

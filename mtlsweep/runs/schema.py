@@ -42,7 +42,7 @@ METRICS = (
     "cosine",  # mean cosine of the two trunk gradients; empty as above; with loss.refresh both are those of the last refresh
     "seconds",  # of the epoch, training and evaluation
     "eval_seconds",  # of these, evaluation
-    "device_seconds",  # of the epoch, without other runs' turns (lanes): over runs of one process they add up to its time
+    "device_seconds",  # of the epoch, each divided by the number of runs that took turns (lanes)
 )
 
 # Columns that hold time and so differ between equal runs.
@@ -72,7 +72,7 @@ class Result:
         engine: what was chosen for every engine setting.
         commit, dirty: of the code of the last attempt; whether tracked files differed from that commit. None outside a repository.
         finished: time of the end, ISO 8601, UTC.
-        device_seconds: of `seconds`, those in which the run had its turn in its process; None where that was not recorded.
+        device_seconds: as `seconds`, each divided by the number of runs that took turns in the process; None where that was not recorded.
     """
 
     signature: str

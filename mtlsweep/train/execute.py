@@ -42,6 +42,7 @@ def _turns(directory: RunDirectory, settings: dict[str, Any], display: Display, 
         if finished:
             return finished
         run = Run(claim, settings, directory.describe(), display)
-        with faults_named(run.strategy):
-            yield from run.train()
-        return run.finish()
+        with run.tracked():
+            with faults_named(run.strategy):
+                yield from run.train()
+            return run.finish()

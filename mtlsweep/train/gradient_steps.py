@@ -116,7 +116,7 @@ class GramStep(GradientStep):
     def _hold(self, new: Weighing) -> Weighing:
         """Keep it where the last one lay: a recorded step that uses held weights looks for them there."""
         if self.known is None:
-            self.known = new
+            self.known = Weighing(*(value.clone() for value in new))  # some of it may be the strategy's own memory
         else:
             for place, value in zip(self.known, new, strict=True):
                 place.copy_(value)

@@ -14,8 +14,12 @@ import torch
 WARMUP_STEPS = 3
 
 
+# Recordings that failed are kept: torch 2.11's allocator may still refer to them.
+_failed: list[torch.cuda.CUDAGraph] = []
+
+
 class RecordingFailed(Exception):
-    """A step did something that cannot be recorded; it has not been executed."""
+    """Something was done that cannot be recorded. The device has done none of it; what Python did, it did."""
 
 
 class Recording(Protocol):
@@ -40,28 +44,28 @@ class Recorder(Protocol):
             generator: what the body draws random numbers from, if not torch's own: every replay draws new ones.
 
         Raises:
-            RecordingFailed: the body did something that cannot be repeated; nothing has been done.
+            RecordingFailed: the body did something that cannot be repeated; the device has done none of it.
         """
 
     def settle(self) -> None:
-        """All has been recorded: memory that was needed only for what Python executed before is given back."""
+        """Memory that was needed only for what Python executed before the recordings is given back."""
 
 
 class CudaRecorder:
     """A recorder of CUDA graphs, on the current stream, which must not be the default one.
 
-    All of a run's graphs, which never run at the same time, take their memory from one pool; those of runs that do have pools of their own.
+    All of a run's graphs, which never run at the same time, take their memory from one pool; runs do run at the same time, and have a
+    pool each.
     The last one is kept until there is a newer one: a pool that no graph uses is given up, and every epoch would ask for new memory.
     """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
         self._last: torch.cuda.CUDAGraph | None = None
-        self._latest: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, body: Body, generator: torch.Generator | None) -> Recording:
         """See `Recorder`."""
-        graph = self._latest = torch.cuda.CUDAGraph()  # kept also if it fails: torch 2.11's allocator may still refer to it
+        graph = torch.cuda.CUDAGraph()
         collecting = gc.isenabled()
         gc.disable()  # what it would free, of this run or another, is no part of the step
         try:
@@ -72,8 +76,7 @@ class CudaRecorder:
             try:
                 body()
             except BaseException:
-                with contextlib.suppress(RuntimeError):  # which says no more than that the capture was invalid
-                    graph.capture_end()
+                _give_up(graph, self._pool)
                 raise
             graph.capture_end()
         except RuntimeError as error:
@@ -87,6 +90,16 @@ class CudaRecorder:
     def settle(self) -> None:
         """See `Recorder`; the memory of this process is looked through once, which waits for the device."""
         torch.cuda.empty_cache()
+
+
+def _give_up(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
+    """End a recording that has failed, so that the allocator serves it no longer."""
+    _failed.append(graph)
+    with contextlib.suppress(RuntimeError):  # which says no more than that the recording was invalid
+        graph.capture_end()
+    # Where that raised, it has not told the allocator. The function has no public name; torch's own MemPool contexts use it.
+    with contextlib.suppress(RuntimeError, AttributeError):
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
 
 
 class Replayer:

@@ -6,6 +6,7 @@ gives does not depend on who takes turns with it: everything that runs share in 
 
 import gc
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,6 +28,9 @@ class Awaited(Protocol):
 
 # A run that pauses may say what it waits for: a turn before that would only wait.
 Turns = Generator[Awaited | None, None, Result]
+
+# Seconds between two looks at a device that all of several runs wait for.
+POLL_SECONDS = 5e-5
 
 # Streams of lanes that have ended. The memory that torch keeps for a stream's next use is of no use to another stream.
 _idle_streams: dict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
@@ -106,6 +110,27 @@ class Lane:
             self._threads = torch.get_num_threads()
 
 
+class FairClock:
+    """A clock that goes slower by the number of runs that take turns: what it measures of each adds up to the time of all.
+
+    Which of them a GPU worked for in between cannot be told from the host, where work is asked for and waited for all together.
+    """
+
+    def __init__(self) -> None:
+        self._runs, self._sum, self._since = 1, 0.0, time.monotonic()
+
+    def now(self) -> float:
+        """Seconds since some moment, each divided by the runs that were going on."""
+        return self._sum + (time.monotonic() - self._since) / self._runs
+
+    def divide_by(self, runs: int) -> None:
+        """From here on so many runs take turns."""
+        self._sum, self._since, self._runs = self.now(), time.monotonic(), max(1, runs)
+
+
+fair_clock = FairClock()
+
+
 class Job(NamedTuple, Generic[Result]):
     """A run that waits for a lane.
 
@@ -130,6 +155,7 @@ def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
         while True:
             for job in islice(waiting, lanes - len(going)):
                 going[job.start()] = job
+            fair_clock.divide_by(len(going))
             if not going:
                 return
             for lane in ready(list(going)):
@@ -141,8 +167,10 @@ def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
 
 
 def ready(lanes: Sequence[Lane]) -> Sequence[Lane]:
-    """Those whose turn it is: all that need not wait for their device; if there are none, the first, which then waits."""
-    return [lane for lane in lanes if lane.ready] or lanes[:1]
+    """Those whose turn it is: all that need not wait for their device. One alone waits in its turn, without looking again and again."""
+    while not (found := [lane for lane in lanes if len(lanes) == 1 or lane.ready]):
+        time.sleep(POLL_SECONDS)
+    return found
 
 
 def _take_turn(lane: Lane, going: dict[Lane, Job[Any]]) -> None:

@@ -15,7 +15,7 @@ from mtlsweep.runs.signature import source_file
 from mtlsweep.settings import CALLS, build
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
-from mtlsweep.train.lanes import Lane, Turns
+from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.resident import resident
 from mtlsweep.train.steps import Moment
 
@@ -97,7 +97,7 @@ def find_lanes(runs: Sequence[dict[str, Any]]) -> Lanes:
             return Lanes(1, "on a CPU runs gain nothing by taking turns")
         if not known:
             return Lanes(1, "code of your own is executed in its run only, and not tried")
-        return _try(known[0], len(runs))
+        return _try(known[0], len(on_gpu))
     except Exception as error:  # of many types: the run itself will say it better
         return Lanes(1, f"the first run could not be tried: {summary(error)}")
 
@@ -124,6 +124,7 @@ class Trial:
         self._engine = engine
         self._images = resident(settings["data"], engine.device)
         self._lanes: list[Lane] = []
+        self._steps = 0
         self.free = self._free_now()
 
     def measure(self, lanes: int) -> Measured | None:
@@ -132,12 +133,12 @@ class Trial:
             while len(self._lanes) < lanes:
                 self._lanes.append(Lane(self._endless(), self._engine.device, draws=False))
                 self._turns(self._lanes[-1:], WARM_TURNS)
-            began = perf_counter()
+            self._steps, began = 0, perf_counter()
             self._turns(self._lanes, TIMED_TURNS)
             seconds = perf_counter() - began
         except torch.cuda.OutOfMemoryError:
             return None
-        return Measured(TIMED_TURNS * lanes * self._settings["schedule"]["batch_size"] / seconds, self.free - self._free_now())
+        return Measured(self._steps * self._settings["schedule"]["batch_size"] / seconds, self.free - self._free_now())
 
     def end(self) -> None:
         """Give all memory back."""
@@ -150,7 +151,7 @@ class Trial:
 
     def _turns(self, lanes: Sequence[Lane], turns: int) -> None:
         for _ in range(turns):
-            for lane in lanes:
+            for lane in ready(lanes):
                 lane.turn()
         if self._engine.device.type == "cuda":
             torch.cuda.synchronize(self._engine.device)
@@ -167,7 +168,10 @@ class Trial:
         for _ in range(2):
             yield from trainer.evaluate(self._images.test)
         for epoch in count():
-            yield from trainer.steps(Moment(epoch % epochs, epochs, coarse_factor=1.0), lambda: None)
+            yield from trainer.steps(Moment(epoch % epochs, epochs, coarse_factor=1.0), self._count)
+
+    def _count(self) -> None:
+        self._steps += 1
 
     def _free_now(self) -> int:
         return torch.cuda.mem_get_info(self._engine.device)[0] if self._engine.device.type == "cuda" else 0

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable
-from contextlib import closing
-from typing import Any, BinaryIO, TypeVar, cast
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -19,14 +19,12 @@ from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
-from mtlsweep.train.lanes import Turns
+from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
 from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
-
-Done = TypeVar("Done")
 
 
 class Run:
@@ -68,7 +66,6 @@ class Run:
             )
         self.saved_at = time.monotonic()
         self.unsaved: list[str] = []
-        self.away = 0.0  # seconds of the epoch in which other runs had their turns
 
     @property
     def rows(self) -> list[Row]:
@@ -80,21 +77,24 @@ class Run:
         """Whether a loss of the last finished epoch is NaN or infinite."""
         return bool(self.rows) and not losses_finite(self.rows[-1])
 
+    def tracked(self) -> AbstractContextManager[None]:
+        """The block in which its tracker follows it."""
+        return self.tracking.follow(lambda: Entry.of(self.claim.directory, self.description, self.trainer.engine), self.rows)
+
     def train(self) -> Turns[None]:
         """The epochs that are missing, with a pause after every step."""
         self.display.start(self.epochs * self.trainer.steps_per_epoch(), len(self.rows) * self.trainer.steps_per_epoch())
-        with self.tracking.follow(Entry.of(self.claim.directory, self.description, self.trainer.engine), self.rows):
-            for epoch in range(len(self.rows), self.epochs):
-                if self.diverged:
-                    return
-                row = yield from self._epoch(epoch)
-                self.rows.append(row)
-                self.claim.write_metrics(self.rows)
-                self._report(epoch)
-                self._keep(epoch)
-                self.tracking.epoch(row)
-                if epoch + 1 < self.epochs:
-                    interrupt.check_between()
+        for epoch in range(len(self.rows), self.epochs):
+            if self.diverged:
+                return
+            row = yield from self._epoch(epoch)
+            self.rows.append(row)
+            self.claim.write_metrics(self.rows)
+            self._report(epoch)
+            self._keep(epoch)
+            self.tracking.epoch(row)
+            if epoch + 1 < self.epochs:
+                interrupt.check_between()
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
@@ -132,34 +132,22 @@ class Run:
             return None
 
     def _epoch(self, epoch: int) -> Turns[Row]:
-        began, self.away = time.monotonic(), 0.0
+        began, shared = time.monotonic(), fair_clock.now()
         lr = learning_rate(self.settings["schedule"], epoch)
         set_learning_rate(self.trainer.optimizer, lr)
         # A user's strategy may draw from the global generators.
         seed_globals(self.settings["seed"], "steps", epoch)
         moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
-        means = yield from self._own_time(self.trainer.steps(moment, self.display.step))
+        means = yield from self.trainer.steps(moment, self.display.step)
         trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
         halfway = time.monotonic()
-        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | (yield from self._own_time(self._evaluate()))
+        row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | (yield from self._evaluate())
         on_epoch_end: Any = getattr(self.trainer.strategy, "on_epoch_end", None)
         if on_epoch_end:
             seen = [trained["fine_loss"], trained["coarse_loss"] * moment.coarse_factor]
             on_epoch_end(torch.tensor(seen, device=self.trainer.engine.device))
-        seconds = time.monotonic() - began
-        return row | {"seconds": seconds, "eval_seconds": time.monotonic() - halfway, "device_seconds": seconds - self.away}
-
-    def _own_time(self, turns: Turns[Done]) -> Turns[Done]:
-        """The same turns; the time between them, which is other runs', is added up."""
-        with closing(turns):
-            while True:
-                try:
-                    awaited = next(turns)
-                except StopIteration as end:
-                    return cast(Done, end.value)
-                left = time.monotonic()
-                yield awaited
-                self.away += time.monotonic() - left
+        now = time.monotonic()
+        return row | {"seconds": now - began, "eval_seconds": now - halfway, "device_seconds": fair_clock.now() - shared}
 
     def _evaluate(self) -> Turns[Row]:
         row = {}

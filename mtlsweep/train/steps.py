@@ -13,8 +13,8 @@ from mtlsweep.train.network import Batch, Losses, Network
 
 
 class Moment(NamedTuple):
-    """Where in the run a step is: 0-indexed epoch, length of the run, the curriculum's factor on the coarse loss (where steps are
-    recorded, a tensor on the device), 0-indexed step of the epoch."""
+    """Where in the run a step is: 0-indexed epoch, length of the run, the curriculum's factor on the coarse loss (within a step a
+    tensor on the device), 0-indexed step of the epoch."""
 
     epoch: int
     total_epochs: int
