@@ -1,4 +1,4 @@
-"""How long the rest of a sweep will take."""
+"""What runs that have ended say about the cost of others: of a sweep that is going on, and of what a study still lacks."""
 
 import json
 import time
@@ -9,50 +9,87 @@ from typing import Any
 from mtlsweep.progress import duration
 from mtlsweep.settings import build, train_images
 
+# A run's settings, or its identity: both have the groups that decide how long it takes.
+Run = dict[str, Any]
+
+
+class Costs:
+    """Seconds of runs, learned from those that have ended."""
+
+    def __init__(self) -> None:
+        # Sum and number, by (model, images, strategy) and by (model, images); by (model,) of the seconds for one image.
+        self._sums: dict[tuple[str | int, ...], tuple[float, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(self, run: Run, seconds: float) -> None:
+        """A run has ended that took so long."""
+        model, images = kind(run)
+        for key, value in {(model, images, _loss(run)): seconds, (model, images): seconds, (model,): seconds / images}.items():
+            known, count = self._sums.get(key, (0.0, 0))
+            self._sums[key] = known + value, count + 1
+
+    def expected(self, run: Run) -> float | None:
+        """Seconds of a run: the mean of those of the same model, length and strategy, else of the same model and length, else, by the
+        number of images, of the same model; None where none of this model has ended."""
+        model, images = kind(run)
+        for key, factor in {(model, images, _loss(run)): 1, (model, images): 1, (model,): images}.items():
+            if key in self._sums:
+                known, count = self._sums[key]
+                return factor * known / count
+        return None
+
+    def by_work(self, run: Run) -> float:
+        """Seconds of a run by its share of the arithmetic, where none of its model has ended. Times each model once: seconds."""
+        ended = {key: value for key, value in self._sums.items() if len(key) == 2}
+        done = sum(_work(str(model), int(images)) * count for (model, images), (_, count) in ended.items())
+        return _work(*kind(run)) * sum(known for known, _ in ended.values()) / done
+
 
 class Forecast:
-    """Of cells that are run in this order, from the seconds of those that have ended.
+    """How long the rest of a sweep will take: cells that are run in this order, from the seconds of those that have ended.
 
-    A cell counts as the mean of ended cells of the same model and length. One that is new counts by its share of the arithmetic: a sweep
-    that goes from small networks to large ones would else promise its end much too early.
+    A cell of a model that is new counts by its share of the arithmetic: a sweep that goes from small networks to large ones would else
+    promise its end much too early.
 
     Args:
         runs: settings of the cells.
         lanes: how many of them run at once.
     """
 
-    def __init__(self, runs: Sequence[dict[str, Any]], lanes: int = 1) -> None:
+    def __init__(self, runs: Sequence[Run], lanes: int = 1) -> None:
         self._lanes = lanes
-        self._left = dict(enumerate(map(_kind, runs)))
-        self._seen: list[tuple[_Kind, float]] = []
+        self._left = dict(enumerate(runs))
+        self._costs = Costs()
 
     def ended(self, number: int, seconds: float | None) -> None:
         """The cell of this 0-indexed number took so long; None: it says nothing about the others (it failed, or is another process's)."""
-        kind = self._left.pop(number)
+        run = self._left.pop(number)
         if seconds is not None:
-            self._seen.append((kind, seconds))
+            self._costs.add(run, seconds)
 
     def time_left(self) -> str:
         """For people; nothing before a cell has ended."""
-        return f" (about {duration(sum(map(self._expected, self._left.values())) / self._lanes)} left)" if self._seen else ""
-
-    def _expected(self, kind: "_Kind") -> float:
-        same = [seconds for other, seconds in self._seen if other == kind]
-        if same:
-            return sum(same) / len(same)
-        return _work(kind) * sum(seconds for _, seconds in self._seen) / sum(_work(other) for other, _ in self._seen)
+        if not self._costs:
+            return ""
+        expected = ((self._costs.expected(run), run) for run in self._left.values())
+        left = sum(self._costs.by_work(run) if seconds is None else seconds for seconds, run in expected)
+        return f" (about {duration(left / self._lanes)} left)"
 
 
-# A model's settings as JSON, and the number of images it is trained on over all epochs.
-_Kind = tuple[str, int]
-
-
-def _kind(run: dict[str, Any]) -> _Kind:
+def kind(run: Run) -> tuple[str, int]:
+    """What decides how long a run takes, but for its strategy: the model's settings as JSON, and the images it sees over all epochs."""
     return json.dumps(run["model"], sort_keys=True), train_images(run["data"]) * run["schedule"]["epochs"]
 
 
-def _work(kind: _Kind) -> float:
-    return _forward_seconds(kind[0]) * kind[1]
+def _loss(run: Run) -> str:
+    loss = run.get("loss", {})
+    return str(loss.get("source") or loss.get("path") or loss.get("_target_"))
+
+
+def _work(model: str, images: int) -> float:
+    return _forward_seconds(model) * images
 
 
 @lru_cache

@@ -9,6 +9,8 @@ from typing import Any
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console, duration
 from mtlsweep.runs import Cell, RunDirectory, State, Status
+from mtlsweep.study.cost import Cost
+from mtlsweep.study.survey import Survey
 
 # What is to be done about a cell, by the state of its run.
 ACTIONS = {
@@ -43,9 +45,15 @@ class Task:
 
     @classmethod
     def of(cls, cell: Cell) -> "Task":
-        """Look at what has become of a cell's run."""
+        """Look at what has become of a cell's run.
+
+        Raises:
+            UserError: the directory belongs to another run or another schema version.
+        """
         directory = RunDirectory(cell.directory)
         status = directory.status()
+        if status.state in (State.completed, State.diverged):  # the others are looked at before they begin
+            directory.check_identity(cell)
         if status.state in REDONE[cell.settings["rerun"]]:
             return cls(cell, directory, "redo", status)
         return cls(cell, directory, ACTIONS[status.state], status, directory.result())
@@ -123,7 +131,10 @@ def print_plan(tasks: Sequence[Task]) -> None:
     """What a dry run says."""
     for task in tasks:
         console.print(f"{task.action:8} {task.status.state.value:11} {task.cell.label}  {task.directory.path}")
-    console.print(f"dry run, nothing trained: {counts([task.action for task in tasks])}")
+    due = {task.directory.path: task.cell.identity for task in tasks if task.due}
+    anew = {task.directory.path for task in tasks if task.action == "redo"}
+    cost = f"; {Cost.of_rest(Survey.of(tasks[0].cell.study_dir).entries, due, anew).rest}" if due else ""
+    console.print(f"dry run, nothing trained: {counts([task.action for task in tasks])}{cost}")
 
 
 def print_summary(tasks: Sequence[Task], seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""Runs the cells of a sweep that are missing, in this process, and says what became of all of them."""
+"""Runs the cells of a sweep that are missing, on this machine, and says what became of all of them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from mtlsweep import interrupt
 from mtlsweep.errors import UserError, summary
 from mtlsweep.forecast import Forecast
 from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
+from mtlsweep.processes.machine import divide
 from mtlsweep.progress import Display, Screen, console
 from mtlsweep.runs import Cell, State, Status, SweepRecord, Taken
+from mtlsweep.runs.provenance import write_changes
 
 if TYPE_CHECKING:  # loads torch
     from mtlsweep.train.lanes import Job, Lane
@@ -27,17 +29,18 @@ class CellFailed(Exception):
 launched: list[Task] = []
 
 
-def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int = 1) -> list[Task]:
+def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int | str = 1, n_jobs: int | str = 1) -> list[Task]:
     """Execute what is missing of these cells; a failing one does not end the others.
 
     Args:
         cells: composed and checked.
         record_in: the folder that keeps what the sweep was asked for; None for a single run.
-        lanes: how many runs take turns in this process.
+        lanes: how many runs take turns in a process; "auto": as many as a GPU takes well.
+        n_jobs: the number of processes, 1 being this one; "auto": one for each GPU.
 
     Raises:
-        UserError: a part cannot be built or a directory cannot be used, or a launcher was chosen for a single run; nothing has been trained
-            then.
+        UserError: a part cannot be built or a directory cannot be used, a launcher was chosen for a single run, or `lanes` is "auto" in
+            several processes; nothing has been trained then.
         KeyboardInterrupt: the user ended it; the run at hand continues from its checkpoint when it is asked for again.
     """
     if not record_in:
@@ -49,13 +52,24 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int = 1)
         print_plan(tasks)
         return [found[cell.directory] for cell in cells]
     due = [task for task in tasks if task.due]
+    shares = divide(n_jobs, [task.cell.settings["engine"] for task in due])
+    if lanes == "auto" and len(shares) > 1:
+        raise UserError("hydra.launcher.lanes=auto: is found in one process; with hydra.launcher.n_jobs give a number")
     if record_in:
         SweepRecord.write(record_in, cells)
         launched.extend(tasks)
     settings = [task.directory.prepare(task.cell) for task in due]
+    if due:
+        first = due[0].directory.attempt_file(due[0].status.attempt + 1)
+        write_changes(record_in / "code.diff" if record_in else first.with_suffix(".diff"))
     began = time.monotonic()
     try:
-        execute_all(tasks, settings, bool(record_in), lanes)
+        if len(shares) > 1:
+            from mtlsweep.processes.pool import execute_in_processes  # whose processes import this module
+
+            execute_in_processes(tasks, settings, shares, int(lanes))
+        else:
+            execute_all(tasks, settings, bool(record_in), lanes)
     except KeyboardInterrupt:
         done = sum(task.result is not None for task in tasks)
         anew = any(task.action == "redo" for task in tasks)
@@ -73,14 +87,14 @@ def _check_launcher() -> None:
         raise UserError(f"hydra/launcher={chosen}: launchers execute sweeps; add -m, which makes a sweep of one cell too")
 
 
-def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweeping: bool, lanes: int = 1) -> None:
+def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweeping: bool, lanes: int | str = 1) -> None:
     """Execute those tasks that are due.
 
     Args:
         tasks: all of a sweep.
         settings: of those that are due, as `RunDirectory.prepare` returned them.
         sweeping: whether to count the runs; a single one that is done already is shown.
-        lanes: how many take turns in this process.
+        lanes: how many take turns in this process; "auto": as many as a GPU takes well.
 
     Raises:
         KeyboardInterrupt: the user ended it, or the time of the SLURM job that executes it is up.
@@ -94,13 +108,20 @@ def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweep
         from mtlsweep.train import take_turns  # loads torch
 
         with Screen() as screen, interrupt.deferred():
-            take_turns(_jobs(due, settings, screen, sweeping, lanes), lanes)
+            number = _find_lanes(settings) if lanes == "auto" else int(lanes)
+            take_turns(_jobs(due, settings, screen, sweeping, number), number)
+
+
+def _find_lanes(settings: Sequence[dict[str, Any]]) -> int:
+    from mtlsweep.train.packing import find_lanes
+
+    found = find_lanes(settings)
+    console.print(str(found))
+    return found.number
 
 
 def _jobs(due: Sequence[Task], settings: Sequence[dict[str, Any]], screen: Screen, sweeping: bool, lanes: int) -> "Iterator[Job[Any]]":
     """The runs, one by one as there is room for them."""
-    from mtlsweep.train import Job
-
     forecast = Forecast(settings, lanes)
     for number, (task, frozen) in enumerate(zip(due, settings, strict=True)):
         interrupt.check_between()
@@ -109,7 +130,25 @@ def _jobs(due: Sequence[Task], settings: Sequence[dict[str, Any]], screen: Scree
         display = Display(screen, title, prefix=f"[{place}] " if lanes > 1 else "")
         if sweeping:
             console.print(f"[{place}] {task.cell.label}{left}")
-        yield Job(partial(_start, task, frozen, display), partial(_ended, task, display, forecast, number, time.monotonic()))
+        yield job(task, frozen, display, partial(_count, forecast, number, task, time.monotonic()))
+
+
+def job(task: Task, settings: dict[str, Any], display: Display, ended: Callable[[], object]) -> "Job[Any]":
+    """The run of a task, which then knows what became of it.
+
+    Args:
+        task: due.
+        settings: as `RunDirectory.prepare` returned them.
+        display: where the run is shown.
+        ended: called at its end.
+    """
+    from mtlsweep.train import Job  # loads torch
+
+    return Job(partial(_start, task, settings, display), partial(_ended, task, display, ended))
+
+
+def _count(forecast: Forecast, number: int, task: Task, began: float) -> None:
+    forecast.ended(number, time.monotonic() - began if task.result else None)
 
 
 def _start(task: Task, settings: dict[str, Any], display: Display) -> "Lane":
@@ -118,7 +157,7 @@ def _start(task: Task, settings: dict[str, Any], display: Display) -> "Lane":
     return on_lane(task.directory, settings, display, anew=task.action == "redo")
 
 
-def _ended(task: Task, display: Display, forecast: Forecast, number: int, began: float, outcome: dict[str, Any] | BaseException) -> None:
+def _ended(task: Task, display: Display, then: Callable[[], object], outcome: dict[str, Any] | BaseException) -> None:
     display.end()
     if isinstance(outcome, Taken):
         task.action, task.status = "taken", Status(State.running, error=str(outcome))
@@ -129,7 +168,7 @@ def _ended(task: Task, display: Display, forecast: Forecast, number: int, began:
         display.line(f"failed: {task.status.error} (traceback in {task.directory / 'run.log'})")
     else:
         task.result, task.status = outcome, Status(State(outcome["status"]))
-    forecast.ended(number, time.monotonic() - began if task.result else None)
+    then()
 
 
 def _print_finished(task: Task) -> None:

@@ -19,13 +19,14 @@ from hydra_plugins.mtlsweep_launcher.slurm import SlurmLauncher
 from mtlsweep import interrupt
 from mtlsweep.config import EngineConfig
 from mtlsweep.errors import UserError
+from mtlsweep.frozen import FrozenCell
 from mtlsweep.plan import Task
 from mtlsweep.progress import Display
 from mtlsweep.runs import Claim, RunDirectory
-from mtlsweep.slurm import queue
-from mtlsweep.slurm.job import FrozenCell
+from mtlsweep.slurm import follow, job, queue
 from mtlsweep.slurm.options import Options, parse
 from mtlsweep.slurm.submission import Submission, waiting
+from mtlsweep.slurm.submit import parallel
 from mtlsweep.train import Job, checkpoint, on_lane, take_turns
 
 SLURM = "hydra/launcher=slurm"
@@ -134,6 +135,24 @@ def test_finished_run_is_done_again_once_however_often_the_job_starts(tmp_path: 
     assert Task.of(one.now()).action == "done"
 
 
+SMALL = {
+    "model__depth": 8,
+    "model__width": 4,
+    "engine": OmegaConf.to_container(OmegaConf.structured(EngineConfig), enum_to_str=True),
+    "logger": {"_target_": "mtlsweep.loggers.Nothing"},
+}
+
+
+def test_cell_that_is_refused_when_its_job_starts_costs_itself_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (frozen(tmp_path, **SMALL, seed=seed) for seed in (1, 2))
+    (first.directory / "run.json").write_text('{"schema": 99}')
+    with pytest.raises(SystemExit) as ended:
+        job.run([first, second], signal_seconds=30, lanes=1)
+    assert ended.value.code == 1
+    assert f"error: {first.directory}/run.json: written by another version of mtlsweep" in capsys.readouterr().err
+    assert [RunDirectory(one.directory).status().state.value for one in (first, second)] == ["pending", "completed"]
+
+
 # What waits in the queue
 
 
@@ -155,12 +174,49 @@ def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_accounting_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of an array that were cancelled before they began stand in one line."""
+    """Tasks of an array that were cancelled before they began stand in one line; a job's script may go on after its step's end."""
+    lines = [
+        "7_0|OUT_OF_MEMORY",
+        "7_[1-3]|CANCELLED by 0",
+        "8|FAILED",
+        "8.batch|FAILED",
+        "8.0|OUT_OF_MEMORY",
+        "10|FAILED",
+        "10.0|CANCELLED",
+    ]
     sacct = tmp_path / "sacct"
-    sacct.write_text("#!/bin/sh\nprintf '7_0|OUT_OF_MEMORY\\n7_[1-3]|CANCELLED by 0\\n8|FAILED\\n'\n")
+    sacct.write_text("#!/bin/sh\necho '" + "\n".join(lines) + "'\n")
     sacct.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert queue.ended_as(["7_0", "7_2", "8", "9"]) == {"7_0": "OUT_OF_MEMORY", "7_2": "CANCELLED", "8": "FAILED"}
+    found = queue.ended_as(["7_0", "7_2", "8", "9", "10"])
+    assert found == {"7_0": "OUT_OF_MEMORY", "7_2": "CANCELLED", "8": "OUT_OF_MEMORY", "10": "FAILED"}
+
+
+OUT_OF_MEMORY = "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("slurmstepd-node1: error: StepId=2.0 exceeded memory limit (832126976 > 314572800), being killed", OUT_OF_MEMORY),
+        ("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=2.0. Some of the step tasks have been OOM Killed.", OUT_OF_MEMORY),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=2.0.", OUT_OF_MEMORY),
+        ("slurmstepd: error: *** STEP 2.0 ON node1 CANCELLED ***", "FAILED"),
+        ("failed: OSError: [Errno 28] No space left on device: 'metrics.csv'", "FAILED, No space left on device"),
+        ("an epoch like any other", "FAILED"),
+    ],
+)
+def test_why_a_job_failed_is_found_in_its_log(tmp_path: Path, line: str, state: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"before\n{line}\nafter\n")
+    assert follow.how_it_ended("FAILED", log) == state
+    assert follow.how_it_ended("CANCELLED", log) == "CANCELLED"
+    assert follow.how_it_ended("FAILED", tmp_path / "none") == "FAILED"
+
+
+@pytest.mark.parametrize(("total", "parts", "each"), [(3, 3, [1, 1, 1]), (4, 3, [2, 1, 1]), (1, 3, [1, 1, 1]), (7, 1, [7])])
+def test_arrays_share_the_number_of_tasks_that_may_run_at_once(total: int, parts: int, each: list[int]) -> None:
+    assert [parallel(total, number, parts) for number in range(parts)] == each
 
 
 def test_options_have_the_types_they_are_declared_with() -> None:
@@ -203,8 +259,7 @@ def test_epochs_are_kept_once_slurm_has_announced_the_jobs_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, kept: list[int]
 ) -> None:
     """No checkpoint would be due for an hour. When the time is up the first epoch is the last, else the run goes on to its third."""
-    engine = OmegaConf.to_container(OmegaConf.structured(EngineConfig), enum_to_str=True)
-    one = cell(tmp_path, model__depth=8, model__width=4, checkpoint_seconds=3600.0, engine=engine)
+    one = cell(tmp_path, **SMALL, checkpoint_seconds=3600.0)
     directory = RunDirectory(one.directory)
     found: list[int] = []
     monkeypatch.setattr(checkpoint, "save", lambda file, trainer, progress: found.append(len(progress.rows)))

@@ -7,17 +7,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import EVERY_EPOCH, ROOT, TINY, Ended, finish, start
+from conftest import ROOT, finish, start
+from disturbed import CELLS, STRATEGY, assert_as_undisturbed, attempts, command, epochs, results, runs, wait_until
 from test_runs import cell
-from test_train import metrics
 
-from mtlsweep.slurm.job import FrozenCell
+from mtlsweep.frozen import FrozenCell
 from mtlsweep.slurm.options import Options
 from mtlsweep.slurm.submit import submit
 
@@ -32,51 +30,15 @@ def _missing() -> str:
     return "" if re.search(r"^ClusterName\s*= slurmbox$", answer.stdout, re.M) else "the one-machine SLURM is not up: make test-slurm"
 
 
-pytestmark = [pytest.mark.slurm, pytest.mark.processes, pytest.mark.skipif(bool(_missing()), reason=_missing())]
+needs_slurm = pytest.mark.skipif(bool(_missing()), reason=_missing())
+pytestmark = [pytest.mark.slurm, pytest.mark.processes, needs_slurm]
 
-# Its numbers do not depend on the variables, so a disturbed sweep can be compared with an undisturbed one.
-STRATEGY = '''
-import os
-import time
-
-import torch
-from torch import nn
-
-
-def first(path):
-    """Whether this is the first of all processes to ask."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-        return True
-    except FileExistsError:
-        return False
-
-
-class MultiTaskLoss(nn.Module):
-    def __init__(self, num_tasks=2):
-        super().__init__()
-        self.log_weight = nn.Parameter(torch.zeros(()))
-
-    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
-        time.sleep(float(os.environ.get("PACE", 0)))
-        fault = os.environ.get("FAULT")
-        if fault and epoch == 2 and first(os.environ["FAULT_ONCE"]):
-            if fault == "exception":
-                raise RuntimeError("out of ideas")
-            if fault == "SIGKILL":
-                os.kill(os.getpid(), 9)
-            hog = b"x" * (3 << 30)
-            time.sleep(60)
-        return fine_loss + torch.exp(self.log_weight) * coarse_loss
-'''
-EPOCHS = 8
-CELLS = [*TINY, EVERY_EPOCH, f"schedule.epochs={EPOCHS}", "loss=user/file", "loss.path=my_loss.py"]
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus=1", "hydra.launcher.memory=1.5"]
 
 
 def sweep(*arguments: str) -> list[str]:
     """A command's arguments."""
-    return ["-m", *CELLS, *SLURM, *arguments]
+    return [*CELLS, *SLURM, *arguments]
 
 
 def environment(**variables: str) -> list[str]:
@@ -86,19 +48,6 @@ def environment(**variables: str) -> list[str]:
 
 def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-
-def command(*arguments: str, directory: Path, **variables: str) -> Ended:
-    return finish(start(arguments, directory, **variables))
-
-
-def runs(directory: Path) -> dict[int, Path]:
-    """Run directories by seed."""
-    return {json.loads(path.read_text())["seed"]: path.parent for path in directory.glob("runs/*/*/*/*/*/run.json")}
-
-
-def attempts(directory: Path) -> dict[int, int]:
-    return {seed: len(list(path.glob("attempts/*.json"))) for seed, path in sorted(runs(directory).items())}
 
 
 def jobs(directory: Path) -> dict[str, list[str]]:
@@ -121,19 +70,6 @@ def states(directory: Path) -> dict[str, str]:
     return {line.split("|")[0]: line.split("|")[1].split()[0] for line in listed.splitlines()}
 
 
-def epochs(directory: Path) -> int:
-    """Of the run that is furthest."""
-    return max((len(metrics(path)) for path in runs(directory).values() if (path / "metrics.csv").exists()), default=0)
-
-
-def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 180
-    while not condition():
-        assert process is None or process.poll() is None, process and finish(process)
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
     """A directory with the strategy; its jobs end with the test, and lost nodes are there again."""
@@ -144,22 +80,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["scancel", *{name.partition("_")[0] for name in jobs(tmp_path)}])
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
-    """Metrics of seeds 1 to 6, trained on this machine without any disturbance."""
-    directory = tmp_path_factory.mktemp("undisturbed")
-    (directory / "my_loss.py").write_text(STRATEGY)
-    assert command("-m", *CELLS, "seed=1,2,3,4,5,6", directory=directory).status == 0
-    return {seed: metrics(path) for seed, path in runs(directory).items()}
-
-
-def assert_equal_to(undisturbed: dict[int, Any], directory: Path) -> None:
-    for seed, path in runs(directory).items():
-        assert metrics(path) == undisturbed[seed]
-        assert (path / "result.json").exists()
-
-
-def test_sweep_is_followed_to_its_table(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_sweep_is_followed_to_its_table(place: Path) -> None:
     """Submitted from within another job, whose variables must do no harm."""
     leaked = {"JOB_ID": "999", "ARRAY_JOB_ID": "999", "ARRAY_TASK_ID": "7", "RESTART_COUNT": "5", "MEM_PER_CPU": "1", "NTASKS": "3"}
     outer = {f"SLURM_{name}": value for name, value in leaked.items()} | {"SUBMITIT_EXECUTOR": "local"}
@@ -167,7 +88,7 @@ def test_sweep_is_followed_to_its_table(place: Path, undisturbed: dict[int, Any]
     assert ended.status == 0, ended
     assert "3 completed" in ended.out
     assert "n=3" in ended.out
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
     assert sorted(states(place).values()) == ["COMPLETED", "COMPLETED"]
     attempt = json.loads((runs(place)[1] / "attempts" / "1.json").read_text())
     (submission,) = place.glob("runs/default/.sweeps/*/jobs-0.json")
@@ -177,21 +98,28 @@ def test_sweep_is_followed_to_its_table(place: Path, undisturbed: dict[int, Any]
     assert "3 cells, 0 to run, 0 in the queue" in again.out
 
 
-@pytest.mark.parametrize("fault", ["exception", "SIGKILL", "memory"])
-def test_fault_in_a_cell_costs_this_cell_and_its_job_says_so(place: Path, undisturbed: dict[int, Any], fault: str) -> None:
-    """(A SLURM that confines jobs to cgroups says OUT_OF_MEMORY; this one kills them itself.)"""
+SAID = {
+    "exception": "RuntimeError: out of ideas (traceback in",
+    "SIGKILL": "ended as FAILED (log",
+    "memory": "ended as OUT_OF_MEMORY, hydra.launcher.memory gives it more (log",
+}
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_fault_in_a_cell_costs_this_cell_and_its_job_says_so(place: Path, fault: str) -> None:
+    """(A SLURM that confines jobs to cgroups says OUT_OF_MEMORY; this one kills them itself and calls that FAILED.)"""
     ended = command(*sweep("seed=1,2,3", *environment(FAULT=fault, FAULT_ONCE=str(place / "once"))), directory=place)
     assert ended.status == 1, ended
     assert sorted(states(place).values()) == ["COMPLETED", "COMPLETED", "FAILED"]
-    assert ("RuntimeError: out of ideas (traceback in" if fault == "exception" else "ended as FAILED") in ended.out
+    assert SAID[fault] in ended.out
     again = command(*sweep("seed=1,2,3"), directory=place)
     assert again.status == 0
     assert "3 cells, 1 to run" in again.out
     assert sorted(attempts(place).values()) == [1, 1, 2]
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
-def test_cancelled_job_stays_cancelled_and_the_next_command_continues(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_cancelled_job_stays_cancelled_and_the_next_command_continues(place: Path) -> None:
     process = start(sweep("seed=1", *environment(PACE="0.4")), place)
     wait_until(lambda: epochs(place) >= 2, process)
     slurm("scancel", job(place))
@@ -201,7 +129,7 @@ def test_cancelled_job_stays_cancelled_and_the_next_command_continues(place: Pat
     assert states(place) == {job(place): "CANCELLED"}
     assert command(*sweep("seed=1"), directory=place).status == 0
     assert "resuming after epoch" in (runs(place)[1] / "run.log").read_text()
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
 def requeue(directory: Path) -> None:
@@ -222,9 +150,7 @@ def lose_node(directory: Path) -> None:
 
 # The second: of a step, in seconds. A preempted job has half a minute left.
 @pytest.mark.parametrize(("disturb", "pace"), [(requeue, 1), (preempt, 3), (lose_node, 1)])
-def test_job_that_slurm_starts_again_continues_where_it_was(
-    place: Path, undisturbed: dict[int, Any], disturb: Callable[[Path], None], pace: float
-) -> None:
+def test_job_that_slurm_starts_again_continues_where_it_was(place: Path, disturb: Callable[[Path], None], pace: float) -> None:
     process = start(sweep("seed=1", *environment(PACE=str(pace)), "hydra.launcher.partition=scavenge"), place)
     wait_until(lambda: epochs(place) >= 2, process)
     disturb(place)
@@ -233,10 +159,10 @@ def test_job_that_slurm_starts_again_continues_where_it_was(
     assert "1 completed" in ended.out
     assert attempts(place) == {1: 2}
     assert "resuming after epoch" in (runs(place)[1] / "run.log").read_text()
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
-def test_job_whose_time_is_up_starts_again_by_itself(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_job_whose_time_is_up_starts_again_by_itself(place: Path) -> None:
     """The limit is a minute, and SLURM sends the signal up to half a minute early; one cell has ended by then, the other has not."""
     limits = ["hydra.launcher.time=1", "hydra.launcher.signal_seconds=10", "hydra.launcher.cells_per_job=2"]
     ended = command(*sweep("seed=1,2", *environment(PACE="1.4"), *limits), directory=place)
@@ -245,13 +171,13 @@ def test_job_whose_time_is_up_starts_again_by_itself(place: Path, undisturbed: d
     (log,) = place.glob("runs/default/.sweeps/*/jobs/*_log.out")
     assert f"time is up: job {job(place)} starts again" in log.read_text()
     assert "resuming after epoch" in log.read_text()
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
-def test_parent_that_is_killed_loses_nothing(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_parent_that_is_killed_loses_nothing(place: Path) -> None:
     arguments = sweep("seed=1,2,3,4,5,6", "hydra.launcher.cells_per_job=3", *environment(PACE="0.15"))
     process = start(arguments, place)
-    wait_until(lambda: len(list(place.glob("runs/**/result.json"))) >= 2, process)
+    wait_until(lambda: results(place) >= 2, process)
     process.kill()
     process.communicate()
     ended = command(*arguments, directory=place)
@@ -259,20 +185,20 @@ def test_parent_that_is_killed_loses_nothing(place: Path, undisturbed: dict[int,
     assert re.search(r"6 cells, 0 to run, \d in the queue", ended.out)
     assert "6 completed" in ended.out
     assert attempts(place) == dict.fromkeys(range(1, 7), 1)
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
-def test_same_sweep_submitted_twice_at_once_runs_every_cell_once(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_same_sweep_submitted_twice_at_once_runs_every_cell_once(place: Path) -> None:
     processes = [start(sweep("seed=1,2,3", *environment(PACE="0.3")), place) for _ in range(2)]
     for process in processes:
         ended = finish(process)
         assert ended.status == 0, ended
         assert re.search(r"^3 cells in .*: (\d (completed|taken)(, )?)+$", ended.out, re.M), ended
     assert attempts(place) == {1: 1, 2: 1, 3: 1}
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
-def test_what_waits_in_the_queue_does_not_change_with_the_files(place: Path, undisturbed: dict[int, Any]) -> None:
+def test_what_waits_in_the_queue_does_not_change_with_the_files(place: Path) -> None:
     for name in ("conf", "run.py"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, place / name)
     arguments = sweep("seed=1", "hydra.launcher.wait=false", "+hydra.launcher.sbatch.hold=true")
@@ -283,7 +209,7 @@ def test_what_waits_in_the_queue_does_not_change_with_the_files(place: Path, und
         path.write_text("edited: true\n")
     slurm("scontrol", "release", job(place))
     wait_until(lambda: (runs(place)[1] / "result.json").exists())
-    assert_equal_to(undisturbed, place)
+    assert_as_undisturbed(place)
 
 
 def test_grid_larger_than_an_array_becomes_several(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,11 +234,12 @@ def test_submitted_sweep_is_left_and_found_again(place: Path) -> None:
     assert f"as SLURM job {array}, 2 array tasks" in left.out
     assert f"scancel {array}" in left.out
     status = subprocess.run([sys.executable, "-m", "mtlsweep", "status", "default"], cwd=place, text=True, capture_output=True)
-    assert "2 runs: 2 queued" in status.stdout
+    assert "2 cells: 2 held" in status.stdout
     process = start(arguments, place)
     assert process.stdout
     assert process.stdout.readline() == "2 cells, 0 to run, 2 in the queue\n"
     assert process.stdout.readline() == "following the jobs; Ctrl-C leaves them running\n"
+    assert re.fullmatch(rf"job {array}_[01] waits: JobHeldUser \(scontrol release {array}\)\n", process.stdout.readline())
     process.send_signal(signal.SIGINT)
     ended = finish(process)
     assert ended.status == 130, ended

@@ -1,4 +1,4 @@
-"""The launcher `hydra/launcher=local`: the cells of a sweep in this process."""
+"""The launcher `hydra/launcher=local`: the cells of a sweep on this machine, in this process or in several."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,17 @@ from mtlsweep.errors import UserError
 class LocalLauncher(CellLauncher):
     """Checks all cells, skips what is done, runs the rest."""
 
-    def __init__(self, lanes: int = 1) -> None:
+    def __init__(self, n_jobs: int | str = 1, lanes: int | str = 1) -> None:
         """See `conf/hydra/launcher/local.yaml`.
 
         Raises:
-            UserError: `lanes` is no number above 0.
+            UserError: `n_jobs` or `lanes` is no number above 0.
         """
-        if type(lanes) is not int or lanes < 1:
-            raise UserError(f"hydra.launcher.lanes={lanes}: must be a whole number of at least 1")
+        if n_jobs != "auto" and (type(n_jobs) is not int or n_jobs < 1):
+            raise UserError(f"hydra.launcher.n_jobs={n_jobs}: must be a whole number of at least 1, or auto")
+        if lanes != "auto" and (type(lanes) is not int or lanes < 1):
+            raise UserError(f"hydra.launcher.lanes={lanes}: must be a whole number of at least 1, or auto")
+        self._n_jobs = n_jobs
         self._lanes = lanes
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -28,4 +31,4 @@ class LocalLauncher(CellLauncher):
         Raises:
             UserError: some cells are at fault; nothing has been trained then.
         """
-        return [job_return(task) for task in sweep.launch(self.cells(job_overrides), self.folder, self._lanes)]
+        return [job_return(task) for task in sweep.launch(self.cells(job_overrides), self.folder, self._lanes, self._n_jobs)]

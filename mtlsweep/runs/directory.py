@@ -61,13 +61,30 @@ class RunDirectory:
         try:
             (self.path / "attempts").mkdir(parents=True, exist_ok=True)
             if not files.create_json(self / "run.json", {"schema": SCHEMA} | cell.describe()):
-                self._check_identity(cell)
+                self.check_identity(cell)
             if not cell.source:
                 return cell.settings
             copy = self._copy_source(cell.source, cell.identity["loss"]["source"])
             return cell.settings | {"loss": cell.settings["loss"] | {"path": str(copy)}}
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+    def check_identity(self, cell: Cell) -> None:
+        """See that the directory is this cell's; a description that is damaged is written again.
+
+        Raises:
+            UserError: it belongs to another run or another schema version.
+        """
+        try:
+            run = files.read_json(self / "run.json")
+        except ValueError:
+            run = None
+        if run is None:  # the directory's name says whose it is
+            files.write_json(self / "run.json", {"schema": SCHEMA} | cell.describe())
+            return
+        _check_schema(self / "run.json", run)
+        if run["signature"] != cell.signature:
+            raise UserError(f"{self.path}: belongs to another run (signature {run['signature'][:12]}, this one is {cell.signature[:12]})")
 
     def describe(self) -> dict[str, Any]:
         """The content of `run.json`.
@@ -137,16 +154,6 @@ class RunDirectory:
             folder.mkdir(parents=True)
             for name in found:
                 (self / name).rename(folder / name)
-
-    def _check_identity(self, cell: Cell) -> None:
-        try:
-            run = files.read_json(self / "run.json") or {}
-        except ValueError:  # damaged; the directory's name says whose it is
-            files.write_json(self / "run.json", {"schema": SCHEMA} | cell.describe())
-            return
-        _check_schema(self / "run.json", run)
-        if run["signature"] != cell.signature:
-            raise UserError(f"{self.path}: belongs to another run (signature {run['signature'][:12]}, this one is {cell.signature[:12]})")
 
     def _copy_source(self, source: Path, digest: str) -> Path:
         content = source.read_bytes()

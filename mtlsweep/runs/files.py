@@ -10,7 +10,11 @@ from typing import Any, BinaryIO
 
 
 def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file that appears at `path` at once, with all its content, also after a crash of the machine."""
+    """Let `write` fill a file that appears at `path` at once, with all its content, also after a crash of the machine.
+
+    Raises:
+        OSError: it cannot be written, e.g. because the disk is full; what was at `path` is there still.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(beside, "wb") as file:
@@ -18,6 +22,11 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+    except Exception as error:
+        refusal = error if isinstance(error, OSError) else error.__context__  # torch.save raises something of its own upon it
+        if isinstance(refusal, OSError):
+            raise OSError(refusal.errno, refusal.strerror, str(path)) from error
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

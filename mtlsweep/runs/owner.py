@@ -3,6 +3,9 @@
 import os
 import socket
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,22 +58,48 @@ def is_gone(owner: Owner, heartbeat_age: float) -> bool:
     if owner.slurm_job and owner.slurm_job == here.slurm_job and owner.slurm_restarts < here.slurm_restarts:
         return True
     if owner.host == here.host:
-        return not _process_lives(owner)
+        return process(owner) is None
+    if owner.slurm_job and (jobs := _listed.get()) is not None:
+        if owner.slurm_job in jobs:
+            return jobs[owner.slurm_job] not in _ACTIVE
+        if heartbeat_age > STALE_SECONDS:  # it has ended, or is somebody else's and silent
+            return True
     ended = _slurm_job_ended(owner.slurm_job) if owner.slurm_job else None
     return heartbeat_age > STALE_SECONDS if ended is None else ended
 
 
-def _process_lives(owner: Owner) -> bool:
+def process(owner: Owner) -> psutil.Process | None:
+    """An owner's process, if it is one of this host and lives."""
+    if owner.host != socket.gethostname():
+        return None
     try:
-        process = psutil.Process(owner.pid)
-        same = abs(process.create_time() - owner.started) < _SAME_START_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        found = psutil.Process(owner.pid)
+        same = abs(found.create_time() - owner.started) < _SAME_START_SECONDS
+        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
-        return False
+        return None
 
 
 # States in which a job's processes may still be at work.
 _ACTIVE = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+
+
+# What SLURM has said about all of this user's jobs: by the id that a job itself knows, its state.
+_listed: ContextVar[Mapping[str, str] | None] = ContextVar("listed", default=None)
+
+
+@contextmanager
+def answered(jobs: Mapping[str, str] | None) -> Iterator[None]:
+    """Within the block SLURM is not asked about each of many runs what it has just said about all jobs of this user.
+
+    Args:
+        jobs: state by SLURM_JOB_ID, e.g. `{"12": "RUNNING"}`; None: it has not answered, and is asked about each.
+    """
+    token = _listed.set(jobs)
+    try:
+        yield
+    finally:
+        _listed.reset(token)
 
 
 def _slurm_job_ended(job: str) -> bool | None:

@@ -6,9 +6,17 @@ import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from mtlsweep.runs import files
 
 PACKAGES = ("torch", "torchvision", "numpy", "hydra-core", "omegaconf")
+
+# A record of what was changed, not a backup: larger changes belong into a commit.
+LARGEST_DIFF = 200_000  # characters
+MOST_NAMES = 100
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
@@ -25,18 +33,52 @@ def provenance() -> dict[str, Any]:
 
 def code_version() -> dict[str, Any]:
     """`commit` of this package's repository and whether its tracked files are changed (`dirty`); both None where there is no repository."""
-    root = Path(__file__).resolve().parents[2]
+    state = _state()
+    return {"commit": state.commit, "dirty": None if state.commit is None else bool(state.changed)}
+
+
+def write_changes(path: Path) -> None:
+    """Write how the code differs from its commit, as `git apply` takes it, headed by the names of files that git does not know.
+
+    Nothing is written where it does not differ or where there is no repository.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    state = _state()
+    if not state.changed and not state.untracked:
+        return
+    diff = _git("diff", "--no-ext-diff", "--no-color", "HEAD") or "" if state.changed else ""
+    cut = f"# cut after {LARGEST_DIFF} of {len(diff)} characters\n" if len(diff) > LARGEST_DIFF else ""
+    names = [f"# untracked: {name}\n" for name in state.untracked[:MOST_NAMES]]
+    more = len(state.untracked) - len(names)
+    head = [f"# changes since {state.commit}\n", *names, *([f"# untracked: {more} more\n"] if more > 0 else []), cut]
+    files.write_text(path, "".join(head) + diff[:LARGEST_DIFF])
+
+
+class _State(NamedTuple):
+    """What git says about the code: its commit, the tracked files that are changed, the files that it does not know."""
+
+    commit: str | None
+    changed: list[str]
+    untracked: list[str]
+
+
+@cache
+def _state() -> _State:
     # A copy without a .git of its own may lie inside some other repository, whose commit would be a lie.
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit or None, "dirty": bool(changes) if changes is not None else None}
+    answer = _git("status", "--porcelain=v2", "--branch") if (_ROOT / ".git").exists() else None
+    lines = (answer or "").splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
+    changed = [line for line in lines if line[0] in "12u"]
+    return _State(None if commit == "(initial)" else commit, changed, [line[2:] for line in lines if line.startswith("? ")])
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
     try:
-        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
+        answer = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(_ROOT), *arguments], capture_output=True, text=True, errors="replace", timeout=30
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() if answer.returncode == 0 else None
+    return answer.stdout if answer.returncode == 0 else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs.directory import RunDirectory, State
+from mtlsweep.runs.owner import Owner
 from mtlsweep.runs.sweep_record import FOLDER, PATTERN, SweepRecord
 
 
@@ -22,6 +23,7 @@ class Record:
         error: for a failed run, the error's last line.
         problem: why the directory could not be read; the other fields are then empty.
         damage: what in it is damaged, though the run can be read.
+        owner: who runs it, if somebody does.
     """
 
     path: Path
@@ -31,6 +33,7 @@ class Record:
     error: str | None = None
     problem: str | None = None
     damage: str | None = None
+    owner: Owner | None = None
 
 
 def scan(study: Path, passed_over: Callable[[Path], bool] = lambda path: False) -> Iterator[Record]:
@@ -61,7 +64,7 @@ def _read(directory: RunDirectory) -> Record:
     try:
         status, result = directory.status(), directory.result()
         damage = "result.json: damaged, the run counts as not finished" if result is None and (directory / "result.json").exists() else None
-        return Record(directory.path, directory.describe(), status.state, result, status.error, damage=damage)
+        return Record(directory.path, directory.describe(), status.state, result, status.error, damage=damage, owner=status.owner)
     except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:  # whatever a damaged file leads to
         return _unreadable(directory.path, str(error) or type(error).__name__)
 

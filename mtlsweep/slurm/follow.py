@@ -1,7 +1,10 @@
 """Follows the jobs of a sweep until the last one has ended."""
 
+import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from rich.console import Group
 from rich.live import Live
@@ -19,6 +22,11 @@ POLL_SECONDS = 3.0
 LONGEST_POLL_SECONDS = 30.0
 # Results may be written on another machine: a file may be seen only this many polls after the end of the job that wrote it.
 POLLS_AFTER_END = 2
+
+# What a node writes into the log of a job that it has killed for its memory; accounting may call it FAILED all the same.
+_TOO_MUCH_MEMORY = re.compile(rb"slurmstepd\S*: error: .*(exceeded \S*\s?memory limit|oom.kill)", re.I)
+_FULL_DISK = re.compile(rb"No space left on device|Disk quota exceeded")
+_END_OF_LOG = 100_000  # bytes
 
 
 def follow(tasks: Sequence[Task], submissions: Mapping[str, Submission]) -> None:
@@ -47,16 +55,18 @@ class _Follower:
         self._waiting = {task.directory.path: task for task in tasks if task.job}
         self._count = len(self._waiting)
         self._states: dict[str, str] = {}
+        self._told: set[str] = set()
         self._absent: dict[str, int] = {}
 
     def poll(self) -> bool:
         """Look once; whether there is something left to wait for."""
-        states = queue.queued()
-        if states is None:  # SLURM does not answer, which says nothing about the jobs
+        listed = queue.listed()
+        if listed is None:  # SLURM does not answer, which says nothing about the jobs
             return bool(self._waiting)
-        self._states = states
+        self._states = {job.id: job.state for job in listed.values()}
         jobs = {task.job or "" for task in self._waiting.values()}
-        self._absent = {job: self._absent.get(job, 0) + 1 for job in jobs if job not in states}
+        self._absent = {job: self._absent.get(job, 0) + 1 for job in jobs if job not in listed}
+        self._say_what_they_wait_for([job for job in listed.values() if job.id in jobs])
         for task in [task for task in self._waiting.values() if _has_new_result(task)]:
             self._settle(task, {})
         gone = [task for task in self._waiting.values() if self._absent.get(task.job or "", 0) >= POLLS_AFTER_END]
@@ -74,6 +84,13 @@ class _Follower:
         ]
         return Group(running_table(running), Text(counts([self._word(task) for task in self._tasks])))
 
+    def _say_what_they_wait_for(self, jobs: Sequence[queue.Job]) -> None:
+        """Each reason once: a job may wait for ever, and only SLURM knows why."""
+        for job in jobs:
+            if job.state != "RUNNING" and job.reason not in {"None", *self._told}:
+                self._told.add(job.reason)
+                console.print(f"job {job.id} waits: {job.reason}" + (f" (scontrol release {job.id.partition('_')[0]})" if job.held else ""))
+
     def _settle(self, task: Task, ends: Mapping[str, str]) -> None:
         del self._waiting[task.directory.path]
         task.status, task.result = task.directory.status(), task.directory.result()
@@ -81,7 +98,8 @@ class _Follower:
         if task.status.state is State.running:
             task.action = "taken"
         elif task.status.state in (State.pending, State.interrupted):
-            task.lost = f"job {job} ended as {ends.get(job, 'unknown')} (log: {self._submissions[job].log(job)})"
+            log = self._submissions[job].log(job)
+            task.lost = f"job {job} ended as {how_it_ended(ends.get(job, 'unknown'), log)} (log: {log})"
         done = self._count - len(self._waiting)
         console.print(f"[{done}/{self._count}] {task.outcome}: {task.cell.label}{_detail(task)}")
 
@@ -92,6 +110,23 @@ class _Follower:
 
     def _is_running(self, task: Task) -> bool:
         return self._states.get(task.job or "") == "RUNNING" and task.directory.attempt() > 0
+
+
+def how_it_ended(state: str, log: Path) -> str:
+    """How a job ended, in SLURM's words, and what helps.
+
+    Args:
+        state: what accounting says.
+        log: of the job; there may be none.
+    """
+    said = b""
+    with suppress(OSError), open(log, "rb") as file:
+        file.seek(max(0, log.stat().st_size - _END_OF_LOG))
+        said = file.read()
+    if state == "OUT_OF_MEMORY" or (state == "FAILED" and _TOO_MUCH_MEMORY.search(said)):
+        return "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
+    full = _FULL_DISK.search(said)  # the runs themselves could not record it
+    return f"{state}, {full[0].decode()}" if state == "FAILED" and full else state
 
 
 def _has_new_result(task: Task) -> bool:

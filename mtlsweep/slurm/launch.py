@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtlsweep import sweep
+from mtlsweep.frozen import FrozenCell
 from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell, State, SweepRecord
+from mtlsweep.runs.provenance import write_changes
 from mtlsweep.slurm.follow import follow
 from mtlsweep.slurm.options import Options
 from mtlsweep.slurm.queue import queued
@@ -63,12 +65,12 @@ def _find_queued(tasks: Sequence[Task]) -> dict[str, Submission]:
 
 
 def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Submission]:
-    from mtlsweep.slurm.job import FrozenCell  # loads submitit
-    from mtlsweep.slurm.submit import submit
+    from mtlsweep.slurm.submit import submit  # loads submitit
 
     frozen = {task.directory.path.expanduser().absolute(): task for task in due}
     cells = [FrozenCell.of(task, task.directory.prepare(task.cell), options.cpus) for task in due]
     study, submission = due[0].cell.study_dir, Submission.begin(folder)
+    write_changes(folder / "code.diff")
     for array in submit(cells, options, folder, study.name):
         of_job = {job: [frozen[cell.directory] for cell in group] for job, group in array.items()}
         submission.add({job: [str(task.directory.path.relative_to(study)) for task in group] for job, group in of_job.items()})

@@ -28,7 +28,7 @@ class Options:
     sbatch: dict[str, Any] = field(default_factory=dict)
     parallelism: int | None = None
     cells_per_job: int = 1
-    lanes: int = 1
+    lanes: int | str = 1
     signal_seconds: int = 120
     wait: bool = True
 
@@ -55,10 +55,12 @@ def parse(values: Mapping[str, Any]) -> Options:
 
 
 def _check_ranges(options: Options) -> None:
-    for key, least in {"time": 1, "cpus": 1, "gpus": 0, "cells_per_job": 1, "lanes": 1, "parallelism": 1, "signal_seconds": 1}.items():
+    for key, least in {"time": 1, "cpus": 1, "gpus": 0, "cells_per_job": 1, "parallelism": 1, "signal_seconds": 1}.items():
         value = getattr(options, key)
         if value is not None and value < least:
             raise UserError(f"hydra.launcher.{key}={value}: must be at least {least}")
+    if options.lanes != "auto" and (isinstance(options.lanes, str) or options.lanes < 1):
+        raise UserError(f"hydra.launcher.lanes={options.lanes}: must be a whole number of at least 1, or auto")
     if options.memory <= 0:
         raise UserError(f"hydra.launcher.memory={options.memory}: must be more than 0")
     if options.signal_seconds >= 60 * options.time:

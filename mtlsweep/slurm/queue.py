@@ -2,10 +2,47 @@
 
 import re
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 # SLURM's own default of MaxArraySize.
 _DEFAULT_ARRAY = 1001
+
+# Ids in one call of scancel: a command line has an end.
+_IN_ONE_CALL = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job in SLURM's queue, or one task of an array.
+
+    Attributes:
+        id: `12`, or `12_0` of an array.
+        number: what the job itself knows as SLURM_JOB_ID; an array's tasks have it from their start on.
+        state: in SLURM's words, e.g. `PENDING`.
+        reason: why it waits, e.g. `Priority`; `None` in SLURM's words, too.
+        name: of the job.
+    """
+
+    id: str
+    number: str
+    state: str
+    reason: str
+    name: str
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for somebody to release it."""
+        return self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT") or "held" in self.reason.lower()
+
+
+def listed() -> dict[str, Job] | None:
+    """This user's jobs that have not ended, array tasks one by one, by id; None: no answer."""
+    answer = _ask("squeue", "--me", "--noheader", "--array", "--format=%i|%A|%T|%r|%j")
+    if answer is None:
+        return None
+    jobs = (Job(*line.split("|", 4)) for line in answer.splitlines() if line.count("|") >= 4)
+    return {job.id: job for job in jobs}
 
 
 def queued() -> dict[str, str] | None:
@@ -15,11 +52,18 @@ def queued() -> dict[str, str] | None:
 
 
 def ended_as(jobs: Collection[str]) -> dict[str, str]:
-    """How these jobs ended, e.g. `OUT_OF_MEMORY`, by id; without those that SLURM's accounting does not know."""
+    """How these jobs ended, e.g. `OUT_OF_MEMORY`, by id; without those that SLURM's accounting does not know.
+
+    A job whose step has run out of memory often counts as FAILED: its script has gone on to its end and said so.
+    """
     arrays = {job: job.partition("_")[0] for job in jobs}
-    answer = _ask("sacct", "--noheader", "--allocations", "--parsable2", f"--jobs={','.join(set(arrays.values()))}", "--format=JobID,State")
-    # Array tasks that never began stand in one line, as `12_[3-5]` or as `12`.
-    states = {job.partition("_[")[0]: state.split()[0] for job, state in (line.split("|") for line in (answer or "").splitlines())}
+    answer = _ask("sacct", "--noheader", "--parsable2", f"--jobs={','.join(set(arrays.values()))}", "--format=JobID,State")
+    # Array tasks that never began stand in one line, as `12_[3-5]` or as `12`; the steps of a job below it, as `12.batch`.
+    states: dict[str, str] = {}
+    for name, state in (line.split("|") for line in (answer or "").splitlines()):
+        job, _, step = name.partition("_[")[0].partition(".")
+        if not step or state == "OUT_OF_MEMORY":
+            states[job] = state.split()[0]
     found = {job: states.get(job) or states.get(array) for job, array in arrays.items()}
     return {job: state for job, state in found.items() if state}
 
@@ -33,6 +77,14 @@ def largest_array() -> int:
 def requeue(job: str) -> bool:
     """Have a job start again; False where SLURM refuses."""
     return _ask("scontrol", "requeue", job) is not None
+
+
+def cancel(jobs: Sequence[str]) -> list[str]:
+    """Cancel these jobs and array tasks; those that SLURM refuses to end. That some have ended in the meantime does no harm."""
+    for start in range(0, len(jobs), _IN_ONE_CALL):
+        _ask("scancel", *jobs[start : start + _IN_ONE_CALL])
+    left = listed() or {}
+    return [job for job in jobs if job in left and left[job].state in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT", "RUNNING", "SUSPENDED")]
 
 
 def _ask(*command: str) -> str | None:

@@ -14,8 +14,9 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from mtlsweep.errors import UserError
+from mtlsweep.frozen import FrozenCell
 from mtlsweep.slurm import queue
-from mtlsweep.slurm.job import FrozenCell, run
+from mtlsweep.slurm.job import run
 from mtlsweep.slurm.options import Options
 from mtlsweep.slurm.submission import LOGS
 
@@ -45,10 +46,15 @@ def submit(cells: Sequence[FrozenCell], options: Options, folder: Path, name: st
     """
     groups = list(_slices(cells, options.cells_per_job))
     arrays = list(_slices(groups, queue.largest_array()))
-    for array in arrays:
-        parallelism = -(-options.parallelism // len(arrays)) if options.parallelism else len(array)
+    for number, array in enumerate(arrays):
+        parallelism = parallel(options.parallelism, number, len(arrays)) if options.parallelism else len(array)
         jobs = _submit_array(array, options, (folder / LOGS).absolute(), name, parallelism)
         yield {job.job_id: list(group) for job, group in zip(jobs, array, strict=True)}
+
+
+def parallel(total: int, number: int, parts: int) -> int:
+    """Tasks that may run at once in the array of this number, of so many arrays that share a total; each needs one at least."""
+    return max(1, total // parts + (number < total % parts))
 
 
 def _submit_array(
