@@ -103,7 +103,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _fastest_precision(device: torch.device) -> str:
-    """bf16 where it is faster: accuracy and conflict rate stay what they are in fp32 (benchmarks/README.md)."""
+    """bf16 where it is faster. What it does to accuracy and conflicts of gradients: benchmarks/README.md."""
     fast = torch.cuda.get_device_capability(device) >= BF16_CAPABILITY if device.type == "cuda" else processor.fast_in_bf16()
     return "bf16" if fast else "fp32"
 
