@@ -91,8 +91,8 @@ def _cosine(model: TwoHeads, batch: torch.Tensor, fine: torch.Tensor, coarse: to
     losses = [cross_entropy(fine_logits.float(), fine), cross_entropy(coarse_logits.float(), coarse)]
     parameters = list(model.trunk.parameters())
     gradients = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses]
-    vectors = [torch.cat([part.flatten().double() for part in gradient]) for gradient in gradients]
-    return cosine_similarity(*vectors, dim=0).item()
+    of_fine, of_coarse = (torch.cat([part.flatten().double() for part in gradient]) for gradient in gradients)
+    return cosine_similarity(of_fine, of_coarse, dim=0).item()
 
 
 def _parser() -> argparse.ArgumentParser:
