@@ -16,8 +16,13 @@ _PASSED_OVER = ("threads=", "graph=")
 
 def notes(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
     """One line for each thing to know about these tables and the runs they are of; with `errors` the failed and diverged runs too."""
+    return [*apart(distinct(frame)), *remarks(frame, tables, errors)]
+
+
+def remarks(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
+    """The notes less what keeps runs apart, where that is said first."""
     runs = distinct(frame)
-    found = [*apart(runs), _meaning(tables), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
+    found = [_meaning(tables), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
     return found + (_errors(runs) if errors else [])
 
 

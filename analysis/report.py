@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import published, render, terminal
 from analysis.baseline import BASELINE, RESOLVE, Comparison, compare
 from analysis.collect import collect, write_csv
-from analysis.notes import apart, notes
+from analysis.notes import apart, remarks
 from analysis.results import read_results
 from analysis.sheet import Sheet, sheets
 from analysis.table import Table, distinct, tables
@@ -130,16 +130,16 @@ def _published(frame: pd.DataFrame, found: Sequence[Table]) -> dict[str, Sheet]:
 def _print(
     found: list[Table], frame: pd.DataFrame, output: str, below: render.Sheets | None = None, compared: dict[str, Comparison] | None = None
 ) -> None:
-    first, remarks = apart(distinct(frame)), notes(frame, found)
+    first, after = apart(distinct(frame)), remarks(frame, found)
     if output == "text":
-        terminal.show(found, first, remarks[len(first) :], below or {})
+        terminal.show(found, first, after, below or {})
     elif output == "csv":
         print(render.csv(found, compared or {}))
-        print(*remarks, sep="\n", file=sys.stderr)
+        print(*first, *after, sep="\n", file=sys.stderr)
     elif output == "markdown":
-        print(*first, render.markdown(found, remarks[len(first) :], below or {}), sep="\n\n", end="\n\n")
+        print(*first, render.markdown(found, after, below or {}), sep="\n\n", end="\n\n")
     else:
-        print(render.latex(found, remarks, below or {}), end="\n\n")
+        print(render.latex(found, [*first, *after], below or {}), end="\n\n")
 
 
 def say_where(studies: Sequence[Path], output: str = "text") -> None:

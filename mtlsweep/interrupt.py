@@ -8,7 +8,7 @@ only noted, and raised at the next step.
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -16,6 +16,17 @@ _requested = threading.Event()
 # Within `in_job`: SLURM has said that it will end this process; and the moment by which it has to leave of its own accord, if it has to.
 _announced = threading.Event()
 _leave_by: list[float] = []
+
+
+@contextmanager
+def handled(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], object]]) -> Iterator[None]:
+    """Within the block these signals are handled so; behind it as before."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -30,12 +41,10 @@ def deferred() -> Iterator[None]:
         return
     # A signal that is ignored stays so: a shell starts background jobs with SIGINT ignored.
     numbers = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) not in (signal.SIG_IGN, _announce)]
-    handlers = {number: signal.signal(number, _request) for number in numbers}
     try:
-        yield
+        with handled(dict.fromkeys(numbers, _request)):
+            yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         check()
 
 
@@ -55,12 +64,10 @@ def in_job(time_up: signal.Signals, grace: float) -> Iterator[None]:
         _announced.set()
         _leave_by[:] = _leave_by or [time.monotonic() + grace]
 
-    handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, _announce), time_up: signal.signal(time_up, time_is_nearly_up)}
     try:
-        yield
+        with handled({signal.SIGTERM: _announce, time_up: time_is_nearly_up}):
+            yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         _announced.clear()
         _leave_by.clear()
 

@@ -18,10 +18,9 @@ class LocalLauncher(CellLauncher):
         Raises:
             UserError: `n_jobs` or `lanes` is no number above 0.
         """
-        if n_jobs != "auto" and (type(n_jobs) is not int or n_jobs < 1):
-            raise UserError(f"hydra.launcher.n_jobs={n_jobs}: must be a whole number of at least 1, or auto")
-        if lanes != "auto" and (type(lanes) is not int or lanes < 1):
-            raise UserError(f"hydra.launcher.lanes={lanes}: must be a whole number of at least 1, or auto")
+        for name, value in (("n_jobs", n_jobs), ("lanes", lanes)):
+            if value != "auto" and (type(value) is not int or value < 1):
+                raise UserError(f"hydra.launcher.{name}={value}: must be a whole number of at least 1, or auto")
         self._n_jobs = n_jobs
         self._lanes = lanes
 

@@ -118,6 +118,11 @@ class Entry:
         """The trial that has begun and not ended."""
         return next((trial for trial in self.trials if trial.state == "unfinished"), None)
 
+    def check_open(self) -> None:
+        """Raise UserError where a trial was submitted."""
+        if self.submitted:
+            raise UserError(f"{self.path}: trial {self.submitted.number} was submitted, the entry is closed")
+
     def trial(self, number: int) -> Trial:
         """A trial by its number.
 

@@ -73,7 +73,7 @@ def final_entry(entry: Entry, held_out: results.Runs) -> dict[str, Any]:
 def _check_allowed(entry: Entry, number: int) -> None:
     chosen = entry.submitted
     if entry.final:
-        raise UserError(f"{entry.path}: trial {chosen.number if chosen else number} was submitted, the entry is closed")
+        entry.check_open()
     if chosen and chosen.number != number:
         raise UserError(f"{entry.path}: trial {chosen.number} was submitted; `submit` {chosen.number} finishes it")
     trial = entry.trial(number)

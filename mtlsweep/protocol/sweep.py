@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import FrameType
 
+from mtlsweep.interrupt import handled
 from mtlsweep.protocol.check import end_group
 from mtlsweep.protocol.lock import hold
 
@@ -36,7 +37,7 @@ def run(command: Sequence[str], lock: int, seconds: float | None = None) -> int:
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    with _signals_raise():
+    with handled(dict.fromkeys(_ending(), _raise)):
         # A session of its own: of a Ctrl-C at the terminal the sweep hears once, through this process.
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(lock,), start_new_session=True)
         hold(lock, process.pid)
@@ -62,16 +63,9 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         end_group(process)
 
 
-@contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
-    """Within the block SIGTERM and the closing of the terminal are as Ctrl-C. What is ignored (nohup) stays so."""
-    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    handlers = {number: signal.signal(number, _raise) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+def _ending() -> list[signal.Signals]:
+    """SIGTERM and the closing of the terminal, which are to end this as Ctrl-C does. What is ignored (nohup) stays so."""
+    return [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ from mtlsweep.plan import plan
 from mtlsweep.protocol import results, sweep
 from mtlsweep.protocol.check import check
 from mtlsweep.protocol.entry import FILE, Entry, Trial
-from mtlsweep.protocol.ledger import content
+from mtlsweep.protocol.ledger import content, digest
 from mtlsweep.protocol.lock import locked
 from mtlsweep.protocol.request import Request, setting
 from mtlsweep.protocol.rules import VISIBLE, check_same, departures
@@ -97,7 +97,7 @@ def run_trial(path: Path, words: Sequence[str], limit: float | None = None, aban
     """
     with locked(path) as lock:
         entry, request = Entry.read(path), Request.of(words)
-        _check_open(entry)
+        entry.check_open()
         if abandon:
             _abandon(entry)
         trial = entry.unfinished
@@ -117,11 +117,6 @@ def say_rehearsal(trial: Trial) -> None:
         print(f"rehearsal: {'; '.join(departures(*trial.setting))}", flush=True)
 
 
-def _check_open(entry: Entry) -> None:
-    if entry.submitted:
-        raise UserError(f"{entry.path}: trial {entry.submitted.number} was submitted, the entry is closed")
-
-
 def _abandon(entry: Entry) -> None:
     if not entry.unfinished:
         raise UserError("--abandon: no trial is unfinished")
@@ -129,7 +124,7 @@ def _abandon(entry: Entry) -> None:
 
 
 def _resume(entry: Entry, trial: Trial, request: Request) -> Order:
-    if hashlib.sha256(content(entry.path / FILE) or b"").hexdigest() != trial.source:
+    if digest(entry.path / FILE) != trial.source:
         raise UserError(
             f"{FILE} is not what trial {trial.number} began with, which is unfinished: `undo` {trial.number} and `test` finish it, "
             "`test --abandon` gives it up (it counts) and begins the next"

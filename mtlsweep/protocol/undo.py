@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from mtlsweep.errors import UserError
 from mtlsweep.protocol.entry import FILE, Entry
 from mtlsweep.protocol.ledger import content
 from mtlsweep.protocol.lock import locked
@@ -21,8 +20,7 @@ def undo(path: Path, number: int) -> Path | None:
     """
     with locked(path):
         entry = Entry.read(path)
-        if entry.submitted:
-            raise UserError(f"{path}: trial {entry.submitted.number} was submitted, the entry is closed")
+        entry.check_open()
         stored = entry.version(entry.trial(number)).read_bytes()
         kept = _keep_edits(entry)
         files.write_bytes(path / FILE, lambda file: file.write(stored))

@@ -47,8 +47,8 @@ def listed() -> dict[str, Job] | None:
 
 def queued() -> dict[str, str] | None:
     """State of each of this user's jobs that have not ended, array tasks one by one, by id: `{"12_0": "RUNNING"}`; None: no answer."""
-    answer = _ask("squeue", "--me", "--noheader", "--array", "--format=%i %T")
-    return None if answer is None else dict(line.split() for line in answer.splitlines())
+    jobs = listed()
+    return None if jobs is None else {name: job.state for name, job in jobs.items()}
 
 
 def ended_as(jobs: Collection[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Accuracies on a split. One number of each task is copied to the host, at the end."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,9 +38,7 @@ class Evaluations:
         """
         trainer.model.eval()
         if not self._replayed(trainer, split):
-            self.correct.zero_()
-            for start in range(0, len(split), EVAL_BATCH[trainer.engine.device.type]):
-                self._count(trainer, split, start)
+            for _ in self._counting(trainer, split):
                 interrupt.check()
                 yield None
         self.executed[id(split)] = self.executed.get(id(split), 0) + 1
@@ -51,7 +50,7 @@ class Evaluations:
         if not (trainer.record and self.replayer and times):
             return False
         try:
-            self.replayer.do(id(split), lambda: self._count_all(trainer, split))
+            self.replayer.do(id(split), lambda: list(self._counting(trainer, split)))
         except RecordingFailed as error:
             trainer.stop_recording(error)
             return False
@@ -59,13 +58,15 @@ class Evaluations:
             trainer.record.settle()
         return True
 
-    def _count_all(self, trainer: "Trainer", split: Split) -> None:
+    def _counting(self, trainer: "Trainer", split: Split) -> Iterator[None]:
+        """Count what is right, a mini-batch at a time."""
+        size = EVAL_BATCH[trainer.engine.device.type]
         self.correct.zero_()
-        for start in range(0, len(split), EVAL_BATCH[trainer.engine.device.type]):
-            self._count(trainer, split, start)
+        for start in range(0, len(split), size):
+            self._count(trainer, split, slice(start, start + size))
+            yield
 
-    def _count(self, trainer: "Trainer", split: Split, start: int) -> None:
-        window = slice(start, start + EVAL_BATCH[trainer.engine.device.type])
+    def _count(self, trainer: "Trainer", split: Split, window: slice) -> None:
         with torch.no_grad():  # which compiled code knows better than inference_mode; not over a pause, which is other runs' time
             images = trainer.data.prepare(split.images[window].permute(0, 3, 1, 2), trainer.engine)
             fine, coarse = trainer.network.logits(trainer.network.features(images))
