@@ -1,11 +1,16 @@
 """From what Hydra composed to a cell: checked settings, the options they were chosen by, and how they differ from those options."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console
@@ -29,6 +34,9 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._options: dict[tuple[str, str], Any] = {}
+        self._chosen: dict[tuple[str, ...], DictConfig] = {}
+        self._parser = OverridesParser.create()
+        self._parsed: dict[str, Override] = {}
 
     def sweep_cell(self, sweep_config: DictConfig, overrides: Sequence[str]) -> Cell:
         """The cell of a sweep that these overrides ask for.
@@ -36,9 +44,36 @@ class Composer:
         Raises:
             UserError, HydraException, OmegaConfBaseException: the overrides do not describe a run.
         """
-        config = self._loader.load_sweep_config(sweep_config, list(overrides))
-        hydra_node = config.hydra
-        return self.cell(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), hydra_node)
+        config = self._with_values(sweep_config, overrides)
+        if config is None:  # all of it by Hydra, whose messages say what is wrong
+            config = self._loader.load_sweep_config(sweep_config, list(overrides))
+        return self.cell(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), config.hydra)
+
+    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+        """As Hydra composes it, but cells that choose the same options share that part, which takes most of the time.
+
+        Hydra sets values after it has merged all options, so nothing else is done here; None where there is more than plain values.
+        """
+        parsed = [self._parse(text) for text in overrides]
+        values = [override for override in parsed if _is_value(override, sweep_config)]
+        if not values or any(override.type is not OverrideType.CHANGE for override in parsed):
+            return None
+        choices = tuple(text for text, override in zip(overrides, parsed, strict=True) if override not in values)
+        try:
+            if choices not in self._chosen:
+                self._chosen[choices] = self._loader.load_sweep_config(sweep_config, list(choices))
+            config = copy.deepcopy(self._chosen[choices])
+            for override in values:
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            config.hydra.overrides.task = list(overrides)
+        except (HydraException, OmegaConfBaseException):
+            return None
+        return config
+
+    def _parse(self, text: str) -> Override:
+        if text not in self._parsed:
+            self._parsed[text] = self._parser.parse_override(text)
+        return self._parsed[text]
 
     def cell(self, config: DictConfig, hydra_node: Any) -> Cell:
         """The cell of a composed configuration.
@@ -70,6 +105,14 @@ class Composer:
             config = self._loader.load_configuration(CONFIG_NAME, [f"{group}={option}"], RunMode.RUN, validate_sweep_overrides=False)
             self._options[group, option] = OmegaConf.to_container(config[group], resolve=True)
         return self._options[group, option]
+
+
+def _is_value(override: Override, config: DictConfig) -> bool:
+    """Whether it sets a value: groups have no dot in their names, and where one is, the configuration has a mapping or nothing."""
+    key = override.key_or_group
+    if override.package is not None or "/" in key or key.split(".")[0] == "hydra":
+        return False
+    return "." in key or (key in config and not OmegaConf.is_config(config[key]))
 
 
 def compose_sweep(loader: ConfigLoader, sweep_config: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Cell]:

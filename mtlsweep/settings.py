@@ -3,6 +3,7 @@
 Checking happens before anything trains, for every cell of a sweep: types, unknown keys and ranges, each fault one line.
 """
 
+import functools
 import inspect
 import math
 from collections.abc import Iterator
@@ -124,6 +125,7 @@ def first_line(error: BaseException) -> str:
 _CHECKED = (bool, int, float, str, dict[str, Any], bool | None, int | None, float | None, str | None)
 
 
+@functools.cache
 def _signature_dataclass(callee: Any) -> type:
     arguments: dict[str, tuple[str, Any, Any]] = {}
     for function in _takers(callee):

@@ -1,0 +1,82 @@
+"""Cells that share their options are composed together, and are what Hydra composes one by one."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from conftest import ROOT
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mtlsweep.cli import REFUSALS
+from mtlsweep.compose import Composer
+from mtlsweep.config import register
+from mtlsweep.runs import Cell
+
+
+class OneByOne(Composer):
+    """Composes every cell from the start."""
+
+    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+        return None
+
+
+@pytest.fixture
+def master() -> Iterator[DictConfig]:
+    OmegaConf.register_new_resolver("pid", lambda: 1, replace=True)
+    register()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader().load_configuration("config", ["schedule=smoke"], RunMode.MULTIRUN)
+
+
+def cells(composer: type[Composer], master: DictConfig, sweep: Sequence[Sequence[str]]) -> list[Cell]:
+    one = composer(GlobalHydra.instance().config_loader())
+    return [one.sweep_cell(master, overrides) for overrides in sweep]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed={k}"],
+        ["model=resnet56", "loss=haw", "loss.beta={k}.5", "seed={k}"],
+        ["seed={k}", "schedule=cosine200", "schedule.epochs={k}"],  # the value counts, whatever the order
+        ["seed={k}", "curriculum=step", "data=synthetic", "data.train_size=50{k}", "engine.compile=true"],
+        ["++model.width={k}", "loss=haw", "~loss.beta", "seed={k}"],
+        ["study=a{k}", "loss=user/file", f"loss.path={ROOT / 'run.py'}", "+loss.params.a={k}"],
+    ],
+)
+def test_cells_are_those_of_hydra(master: DictConfig, overrides: list[str]) -> None:
+    sweep = [[text.format(k=k) for text in overrides] for k in (1, 2)]
+    assert cells(Composer, master, sweep) == cells(OneByOne, master, sweep)
+
+
+def test_values_of_one_cell_do_not_reach_the_next(master: DictConfig) -> None:
+    first, second = cells(Composer, master, [["loss=haw", "seed=1", "loss.beta=3"], ["loss=haw", "seed=2"]])
+    assert (first.settings["loss"]["beta"], second.settings["loss"]["beta"]) == (3.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["seed=x", "schedule.epoch=3", "loss.bta=1", "loss.beta.a=1", "seeed=1", "seed@model=1", "model.depth=[1]"]
+)
+def test_what_is_wrong_is_said_in_hydras_words(master: DictConfig, wrong: str) -> None:
+    said = []
+    for composer in (Composer, OneByOne):
+        with pytest.raises(REFUSALS) as error:
+            cells(composer, master, [["loss=haw", "seed=1"], ["loss=haw", wrong]])
+        said.append(repr(error.value))
+    assert said[0] == said[1]
+
+
+def test_options_are_composed_once(master: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = GlobalHydra.instance().config_loader()
+    composed: list[list[str]] = []
+    plain = loader.load_sweep_config
+
+    def counted(config: DictConfig, overrides: list[str]) -> DictConfig:
+        composed.append(overrides)
+        return plain(config, overrides)
+
+    monkeypatch.setattr(loader, "load_sweep_config", counted)
+    cells(Composer, master, [[f"loss={loss}", f"seed={seed}"] for loss in ("equal", "dwa") for seed in range(5)])
+    assert composed == [["loss=equal"], ["loss=dwa"]]
