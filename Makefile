@@ -3,7 +3,7 @@ BIN := .venv/bin
 SETTINGS := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep test test-slurm bench bench-gpu lint format clean
+.PHONY: help install sweep results test test-slurm bench bench-gpu lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -12,6 +12,9 @@ install: .venv/installed  ## make .venv and install the project into it
 
 sweep: .venv/installed  ## three architectures x eight strategies on built-in images, and their table: minutes on two cores
 	$(BIN)/python run.py -m experiment=demo
+
+results: .venv/installed-test  ## check results/runs, and make the CSV, the tables and the report of them anew
+	$(BIN)/python -m analysis publish results
 
 test: .venv/installed-test  ## run all tests
 	$(BIN)/python -m pytest

@@ -20,6 +20,7 @@ VERBS = {
     "compare": "two studies, or one at two commits, cell by cell",
     "plots": "accuracy and weights over the epochs, the spread over seeds, accuracy against cost: PNG and SVG",
     "report": "all of it as one HTML page",
+    "publish": "check finished runs, keep their small files in FOLDER/runs, make results.csv, table.md and report.html of them",
 }
 
 
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parsers["plots"].add_argument("-o", "--output", type=Path, metavar="FOLDER", help="default: plots in the study's folder")
     parsers["plots"].add_argument("--strategies", type=_names, metavar="A,B", help="in colour (default: at most nine, the others grey)")
     parsers["report"].add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html in the study's folder")
+    parsers["publish"].add_argument("folder", type=Path, metavar="FOLDER", help="what is published")
+    parsers["publish"].add_argument("studies", nargs="*", metavar="STUDY", help="whose finished runs are taken in; none: all is made anew")
     return parser
 
 
@@ -110,6 +113,11 @@ def _do(given: argparse.Namespace) -> None:
             output = given.output or _beside(study) / "report.html"
             write(study, output, _choice(given))
             print(f"report: {output}")
+        case "publish":
+            sources = [find_study(name) for name in given.studies]
+            from analysis.publish import publish
+
+            publish(given.folder, sources)
 
 
 def _beside(study: Path) -> Path:

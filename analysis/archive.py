@@ -1,0 +1,130 @@
+"""Keeps the small files of finished runs for publication: checked, and without what tells whose machine they were made on."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from mtlsweep.errors import UserError
+from mtlsweep.runs import Record, State, files, scan
+from mtlsweep.runs.signature import signature
+
+# Settings that say where something is, in `config.yaml` and on the command line.
+_PLACES = ("runs_dir", "data.root", "loss.path")
+
+# What of an attempt's provenance says nothing about whose machine it was.
+_PROVENANCE = ("commit", "dirty", "python", "versions")
+
+
+def take(studies: Sequence[Path], archive: Path) -> list[Path]:
+    """Copy the finished runs of some studies into an archive, which is laid out as a study.
+
+    Args:
+        studies: folders of studies; what has not finished in them is passed over.
+        archive: the folder that keeps the copies; those that are there already stay as they are.
+
+    Returns:
+        The directories that are new in the archive.
+
+    Raises:
+        UserError: a finished run is at fault (see `faults`), or the archive has another result of it; nothing has been copied then.
+    """
+    finished = [(study, record) for study in studies for record in scan(study) if record.result]
+    places = {record.path: archive / record.path.relative_to(study) for study, record in finished}
+    wrong = [f"{copy}: holds another result than {path}" for path, copy in places.items() if _differs(path, copy)]
+    _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record)] + wrong)
+    new = {path: copy for path, copy in places.items() if not (copy / "result.json").exists()}
+    for path, copy in new.items():
+        _copy(path, copy)
+    return list(new.values())
+
+
+def check(archive: Path) -> None:
+    """See that an archive holds nothing but finished runs that may be published.
+
+    Raises:
+        UserError: it does; a line for each fault.
+    """
+    _refuse([f"{record.path}: {fault}" for record in scan(archive) for fault in faults(record)])
+
+
+def _refuse(wrong: Sequence[str]) -> None:
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def faults(record: Record) -> list[str]:
+    """Why a run must not be published: it is not finished, not what its signature says, not whole, or of code that nobody can look up."""
+    run, result = record.run, record.result
+    if record.problem or not result:
+        return [record.problem or f"is not finished ({record.state.value})"]
+    hashed = signature(run["identity"])
+    wrong = [
+        (run["signature"] != hashed, f"its signature is {run['signature'][:12]}, that of its settings {hashed[:12]}"),
+        (record.path.name != f"seed{run['seed']}-{hashed[:8]}", f"its directory should be named seed{run['seed']}-{hashed[:8]}"),
+        (run["identity"]["seed"] != run["seed"], f"its seed is {run['seed']}, that of its settings {run['identity']['seed']}"),
+        (result["signature"] != hashed, f"its result is another run's ({result['signature'][:12]})"),
+        (result["commit"] is None or result["dirty"] is not False, "the code that made it is in no commit"),
+        (not _has_source(record), "its own strategy file is missing or changed"),
+    ]
+    return [fault for is_wrong, fault in wrong if is_wrong] + _metrics_faults(record.path / "metrics.csv", run["identity"], result)
+
+
+def _metrics_faults(path: Path, identity: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    try:
+        metrics = pd.read_csv(path)
+        epochs, accuracies = list(metrics["epoch"]), metrics["test_fine_acc"]
+    except (OSError, ValueError, KeyError) as error:
+        return [f"metrics.csv cannot be read ({str(error).splitlines()[0]})"]
+    planned = identity["schedule"]["epochs"]
+    if epochs != list(range(1, len(epochs) + 1)) or len(epochs) != result["epochs"]:
+        return [f"metrics.csv has not the epochs 1 to {result['epochs']} that its result says"]
+    if result["status"] != State.completed.value:
+        return []
+    best = (float(accuracies.max()), int(accuracies.argmax()) + 1, float(accuracies.iloc[-1]))
+    said = (result["best_fine_acc"], result["best_epoch"], result["last_fine_acc"])
+    # Seven digits are kept in metrics.csv.
+    agree = all(abs(ours - theirs) <= 1e-5 for ours, theirs in zip(best, said, strict=True))
+    return [
+        *([f"{len(epochs)} of {planned} epochs"] if len(epochs) != planned else []),
+        *([] if agree else ["its result's accuracies are not those of its metrics.csv"]),
+    ]
+
+
+def _has_source(record: Record) -> bool:
+    digest = record.run["identity"]["loss"].get("source")
+    return digest is None or any(hashlib.sha256(path.read_bytes()).hexdigest() == digest for path in record.path.glob("*.py"))
+
+
+def _differs(path: Path, copy: Path) -> bool:
+    return (copy / "result.json").exists() and any(_read(path / name) != _read(copy / name) for name in ("result.json", "metrics.csv"))
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
+
+
+def _copy(path: Path, copy: Path) -> None:
+    """The result last: a copy that was interrupted has none, and is no finished run."""
+    (copy / "attempts").mkdir(parents=True, exist_ok=True)
+    for attempt in sorted((path / "attempts").glob("*.json")):
+        known = files.read_json(attempt) or {}
+        kept = {key: known.get("provenance", {}).get(key) for key in _PROVENANCE}
+        files.write_json(copy / "attempts" / attempt.name, {"provenance": kept, "started": known.get("started")})
+    run = files.read_json(path / "run.json") or {}
+    files.write_json(copy / "run.json", run | {"overrides": [text for text in run["overrides"] if text.partition("=")[0] not in _PLACES]})
+    files.write_text(copy / "config.yaml", _settings(path / "config.yaml"))
+    for source in [*path.glob("*.py"), path / "metrics.csv", path / "result.json"]:
+        files.write_text(copy / source.name, source.read_text())
+
+
+def _settings(path: Path) -> str:
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    for place in _PLACES:
+        group, _, key = place.rpartition(".")
+        (config[group] if group else config).pop(key, None)
+    return OmegaConf.to_yaml(config)

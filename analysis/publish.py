@@ -1,0 +1,49 @@
+"""What is published: the small files of runs, and the CSV, tables and report that are made of them and of nothing else."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import page, published, render
+from analysis.archive import check, take
+from analysis.collect import collect, write_csv
+from analysis.notes import apart, remarks
+from analysis.report import RESULTS, Choice, analyse
+from analysis.table import distinct
+from mtlsweep.errors import UserError
+from mtlsweep.runs import files
+
+RUNS = "runs"
+TABLE = "table.md"
+REPORT = "report.html"
+
+
+def publish(folder: Path, studies: Sequence[Path]) -> None:
+    """Take the finished runs of some studies into `folder`/runs, and make `results.csv`, `table.md` and `report.html` of all runs there.
+
+    Raises:
+        UserError: a run is not to be published (see `archive.faults`), or there is none; no file has been made then.
+    """
+    runs = folder / RUNS
+    new = take(studies, runs)
+    check(runs)
+    frame = collect([runs])
+    if frame.empty:
+        raise UserError(f"{runs}: no runs")
+    write_csv(frame, folder / RESULTS)
+    files.write_text(folder / TABLE, table(frame))
+    page.write(runs, folder / REPORT, _choice(frame))
+    print(f"{len(new)} new runs, {len(frame)} in all: {folder / RESULTS}, {folder / TABLE}, {folder / REPORT}")
+
+
+def table(frame: pd.DataFrame) -> str:
+    """The tables of some runs with their comparisons, as markdown."""
+    found, _, below = analyse(frame, _choice(frame))
+    parts = [*apart(distinct(frame)), render.markdown(found, remarks(frame, found), below)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _choice(frame: pd.DataFrame) -> Choice:
+    """Beside what is published where runs are under its recipe."""
+    return Choice(published=any(not published.departures(runs) for _, runs in distinct(frame).groupby("setting")))
