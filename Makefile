@@ -24,7 +24,7 @@ test-slurm: .venv/installed-test  ## run the tests that need SLURM, on one that 
 	tests/slurm/slurm-up
 	$(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/slurm-down; exit $$status
 
-bench: .venv/installed-bench  ## speed beside the usual loop and other libraries, on the processor: about a quarter of an hour
+bench: .venv/installed-bench  ## speed beside the usual loop and other libraries, on the processor: 24 minutes on two cores
 	$(BIN)/python -m benchmarks --device cpu
 
 bench-gpu: .venv/installed-bench  ## the same on a GPU: ten minutes

@@ -144,7 +144,8 @@ class Ours:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}
         settings = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(EngineConfig), given), enum_to_str=True)
         assert isinstance(settings, dict)
-        return resolve({str(key): value for key, value in settings.items()}, 0 if self.network == TINY else RUN_STEPS)
+        model = _call("model", *NETWORKS[self.network])["_target_"]
+        return resolve({str(key): value for key, value in settings.items()}, 0 if self.network == TINY else RUN_STEPS, model)
 
 
 @cache

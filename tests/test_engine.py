@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine
@@ -31,6 +32,16 @@ def test_auto_compiles_runs_that_are_long_enough_to_repay_it() -> None:
     assert resolve(AUTO, steps=COMPILE_FROM_STEPS).compile
     assert not resolve(AUTO | {"compile": False}, steps=COMPILE_FROM_STEPS).compile
     assert resolve(AUTO | {"compile": True}).compile
+
+
+@pytest.mark.parametrize(
+    ("precision", "model", "compiled"), [("bf16", "vgg_bn", False), ("fp32", "vgg_bn", True), ("bf16", "resnet", True)]
+)
+def test_auto_does_not_compile_what_is_slower_by_it(precision: str, model: str, compiled: bool) -> None:
+    settings, name = AUTO | {"precision": precision}, f"mtlsweep.models.{model}"
+    assert callable(hydra.utils.get_object(name))
+    assert resolve(settings, COMPILE_FROM_STEPS, name).compile is compiled
+    assert resolve(settings | {"compile": True}, COMPILE_FROM_STEPS, name).compile
 
 
 @pytest.mark.parametrize(
@@ -102,8 +113,8 @@ def test_without_a_compiler_a_run_goes_on_as_it_is_and_says_so(cli: CommandLine,
 
 
 def record_with(record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def graphs_everywhere(settings: dict[str, Any], steps: int = 0) -> Engine:
-        return replace(resolve(settings, steps), graph=True)
+    def graphs_everywhere(settings: dict[str, Any], *run: Any) -> Engine:
+        return replace(resolve(settings, *run), graph=True)
 
     monkeypatch.setattr(run_module, "resolve", graphs_everywhere)
     monkeypatch.setattr(build_module, "CudaRecorder", lambda: record)

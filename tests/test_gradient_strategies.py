@@ -240,7 +240,7 @@ FORMULAS: list[tuple[str, Callable[..., Formula], dict[str, float]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "create", "settings"), FORMULAS, ids=str)
+@pytest.mark.parametrize(("name", "create", "settings"), FORMULAS)
 def test_as_the_formula_in_numpy_over_many_steps(name: str, create: Callable[..., Formula], settings: dict[str, float]) -> None:
     strategy, single, formula = make(name, **settings), make(name, **settings), create(**settings)
     strategy.generator, single.generator, drawn = generator(), generator(), generator()

@@ -12,6 +12,8 @@ from mtlsweep.train import processor
 
 # Compiling takes about a minute the first time and saves a sixth or more of a step (benchmarks/README.md); shorter runs would lose by it.
 COMPILE_FROM_STEPS = 5000
+# Networks that are slower compiled, in bf16 on a CPU: VGG-16-BN by a twentieth (benchmarks/README.md).
+FASTER_AS_THEY_ARE = ("mtlsweep.models.vgg_bn",)
 # NVIDIA's GPUs have matrix units for bf16 from this compute capability on (Ampere).
 BF16_CAPABILITY = (8, 0)
 
@@ -73,12 +75,13 @@ class Engine:
         torch.backends.cuda.matmul.allow_tf32 = False
 
 
-def resolve(settings: dict[str, Any], steps: int = 0) -> Engine:
+def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine:
     """Choose what the settings leave open.
 
     Args:
         settings: the group `engine` of a run's.
         steps: the run's number of optimizer steps.
+        model: what builds its network, by its dotted name.
 
     Raises:
         UserError: the device does not exist here.
@@ -86,7 +89,8 @@ def resolve(settings: dict[str, Any], steps: int = 0) -> Engine:
     device = _device(settings["device"])
     precision = _fastest_precision(device) if settings["precision"] == "auto" else settings["precision"]
     channels_last = True if settings["channels_last"] is None else settings["channels_last"]
-    compiled = steps >= COMPILE_FROM_STEPS if settings["compile"] is None else settings["compile"]
+    loses = model in FASTER_AS_THEY_ARE and (device.type, precision) == ("cpu", "bf16")
+    compiled = steps >= COMPILE_FROM_STEPS and not loses if settings["compile"] is None else settings["compile"]
     graph = device.type == "cuda" and settings["graph"] is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph)
 

@@ -45,7 +45,8 @@ class Run:
         self.epochs: int = settings["schedule"]["epochs"]
         self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
         self.tracking = Tracking(build(settings["logger"]), self._say)
-        engine = resolve(settings["engine"], steps=self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"]))
+        steps = self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"])
+        engine = resolve(settings["engine"], steps, settings["model"]["_target_"])
         # The strategy first: a checkpoint may hold objects of classes in its file.
         with seeded_torch(settings["seed"], "strategy"):
             self.strategy: nn.Module = build(settings["loss"])
