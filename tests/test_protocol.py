@@ -1,5 +1,6 @@
 """The benchmark's rules, as an author meets them: real commands, real sweeps, a rehearsal of the published history."""
 
+import contextlib
 import json
 import os
 import re
@@ -24,12 +25,23 @@ NAME = "an entry"
 
 
 def end(pid: int) -> None:
-    """Kill a process that is not ours to wait for. It has given up what it held when it is a zombie, which here nobody may collect."""
+    """Kill a process that is not ours to wait for. What it held is given up once its last thread has gone, which may be after its first,
+    a zombie by then that here nobody may collect."""
     os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+    while _threads(pid) > 1 or _alive(pid):
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def _alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def _threads(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+    return 0
 
 
 class Author:
