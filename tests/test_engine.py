@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,20 @@ import hydra
 import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine
+from small_network import assert_same
 from tape import TapeRecorder
+from torch._dynamo.exc import RecompileError
 from trained import interrupt_after, metrics, result, train
 
 from mtlsweep.models import resnet
 from mtlsweep.train import build as build_module
 from mtlsweep.train import processor
 from mtlsweep.train import run as run_module
-from mtlsweep.train.compilation import compile_trunk
+from mtlsweep.train.compilation import compile_network
 from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
 from mtlsweep.train.graphs import RecordingFailed
+from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.two_gradients import receive, through
 
 AUTO = {"device": "cpu", "precision": "auto", "channels_last": None, "compile": None, "graph": None, "threads": None}
 # Ten full mini-batches and a partial one in an epoch.
@@ -69,23 +72,47 @@ def test_auto_is_bf16_on_gpus_with_matrix_units_for_it(monkeypatch: pytest.Monke
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 
 
-@needs_compiler
-def test_both_backward_passes_of_a_compiled_trunk_are_those_of_the_plain_one() -> None:
+def small_batch() -> Batch:
     torch.manual_seed(0)
-    model = resnet(8, 4).double()
-    images = torch.randn(10, 3, 32, 32, dtype=torch.float64)
-    arriving = torch.randn(2, 10, 16, dtype=torch.float64)
-    parameters = list(model.trunk.parameters())
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    compiled = compile_trunk(model, images, 20, nullcontext)
-    assert all(buffer.equal(kept[name]) for name, buffer in model.named_buffers())
-    found = []
-    for trunk in (model.trunk, compiled.trunk):
-        features = trunk(images)
-        found.append([torch.autograd.grad(features, parameters, gradient, retain_graph=True) for gradient in arriving])
-    for plain, other in zip(*found, strict=True):
-        for one, same in zip(plain, other, strict=True):
-            assert float((one - same).norm()) < 1e-11 * float(one.norm())
+    return Batch(torch.randn(10, 3, 32, 32), torch.randint(0, 100, (10,)), torch.randint(0, 20, (10,)))
+
+
+@needs_compiler
+@pytest.mark.usefixtures("double_precision")
+def test_both_gradients_that_are_compiled_as_one_pass_are_those_of_two() -> None:
+    """Of the trunk and of the heads, with what they leave behind in BatchNorm."""
+    batch, factor = small_batch(), torch.tensor(0.3)
+    plain, model = resnet(8, 4), resnet(8, 4).to(memory_format=torch.channels_last)
+    model.load_state_dict(plain.state_dict())
+    compiled = compile_network(Network(model), batch, 20, frozenset({2}))
+    assert_same(list(model.buffers()), list(plain.buffers()))
+    network = Network(model, compiled=compiled)
+    assert network.compiled_differentiate(batch)
+    expected, found = through(Network(plain), batch, factor), through(network, batch, factor)
+    assert_same(list(model.buffers()), list(plain.buffers()))
+    assert_same(
+        [*found.heads.losses, *found.heads.fine, *found.heads.coarse],
+        [*expected.heads.losses, *expected.heads.fine, *expected.heads.coarse],
+    )
+    for ours, theirs in ((found.fine, expected.fine), (found.coarse, expected.coarse)):
+        receive(list(model.trunk.parameters()), ours)
+        receive(list(plain.trunk.parameters()), theirs)
+        for one, other in zip(model.trunk.parameters(), plain.trunk.parameters(), strict=True):
+            assert one.grad is not None
+            assert other.grad is not None
+            assert one.grad.stride() == one.stride()
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12)
+
+
+@needs_compiler
+@pytest.mark.usefixtures("double_precision")
+def test_runs_of_one_architecture_share_what_is_compiled() -> None:
+    batch, exact = small_batch(), frozenset({2})
+    compile_network(Network(resnet(8, 4)), batch, 20, exact)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        compile_network(Network(resnet(8, 4)), batch, 20, exact)
+        with pytest.raises(RecompileError):
+            compile_network(Network(resnet(14, 4)), batch, 20, exact)
 
 
 @needs_compiler

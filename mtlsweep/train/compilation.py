@@ -1,66 +1,77 @@
-"""The trunk compiled by torch.compile: fewer and larger kernels, for the mini-batch of the training and that of the evaluation.
+"""The passes through the trunk, compiled by torch.compile: fewer and larger kernels, for the mini-batches of training and evaluation.
 
 Compiled code is kept by torch, in the process and on disk, by what it computes: one architecture in one precision is compiled once.
 """
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch._dynamo.config
-import torch._functorch.config
 import torch._inductor.config
 from torch import nn
 
-from mtlsweep.models import TwoHeads
+from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.two_gradients import Differentiate, differentiate, through
 
 
 @dataclass(frozen=True)
-class CompiledTrunk:
-    """A compiled trunk, for mini-batches of two sizes only: any other would be compiled anew."""
+class Compiled:
+    """The passes of a network that are compiled, for mini-batches of two sizes only: any other would be compiled anew.
+
+    Attributes:
+        trunk: of the evaluation, and of the training where `backward_passes` has 1.
+        differentiate: makes both losses' gradients, where it has 2.
+        backward_passes: through the trunk, of the training's steps.
+    """
 
     trunk: Callable[[torch.Tensor], torch.Tensor]
+    differentiate: Differentiate
+    backward_passes: frozenset[int]
     train_batch: int
     eval_batch: int
 
-    def fits(self, images: torch.Tensor, training: bool) -> bool:
-        """Whether this mini-batch is of the size that was compiled."""
-        return len(images) == (self.train_batch if training else self.eval_batch)
+    def has_features(self, images: torch.Tensor, training: bool) -> bool:
+        """Whether the trunk is compiled for this mini-batch."""
+        return 1 in self.backward_passes and len(images) == self.train_batch if training else len(images) == self.eval_batch
+
+    def has_gradients(self, images: torch.Tensor) -> bool:
+        """Whether both gradients of this mini-batch are compiled as one pass."""
+        return 2 in self.backward_passes and len(images) == self.train_batch
 
 
-def compile_trunk(
-    model: TwoHeads, images: torch.Tensor, eval_batch: int, autocast: Callable[[], AbstractContextManager[object]]
-) -> CompiledTrunk:
-    """Compile a model's trunk, forward and backward; this takes from seconds to minutes.
+def compile_network(network: Network, batch: Batch, eval_batch: int, backward_passes: frozenset[int]) -> Compiled:
+    """Compile the passes of a network's trunk; this takes from seconds to minutes.
 
     Args:
-        model: on its device and in its memory layout; left as it is.
-        images: a mini-batch like those of the training, `(B, 3, 32, 32)`.
+        network: on its device and in its memory layout, not compiled; left as it is.
+        batch: like those of the training.
         eval_batch: images of a mini-batch of the evaluation.
-        autocast: the context of a forward pass.
+        backward_passes: that the steps of the training make through the trunk: 1, 2, or some 1 and some 2.
 
     Raises:
         Exception: of many types, where there is no compiler or it fails.
     """
     _prepare()
-    trunk = torch.compile(model.trunk, dynamic=False)
-    evaluated = images[:1].expand(eval_batch, -1, -1, -1).contiguous(memory_format=_layout(images))
-    with _untouched(model):
-        with autocast():
-            features = trunk(images)
-        torch.autograd.grad(features.float().sum(), list(model.trunk.parameters()))
-        model.eval()
-        with autocast(), torch.no_grad():
+    trunk = torch.compile(network.model.trunk, dynamic=False)
+    compiled = Compiled(trunk, torch.compile(differentiate, dynamic=False), backward_passes, len(batch.images), eval_batch)
+    with _untouched(network.model):
+        if 1 in backward_passes:
+            with network.autocast():
+                features = trunk(batch.images)
+            torch.autograd.grad(features.float().sum(), list(network.model.trunk.parameters()))
+        if 2 in backward_passes:
+            through(Network(network.model, network.autocast, compiled), batch, torch.ones((), device=batch.images.device))
+        network.model.eval()
+        evaluated = batch.images[:1].expand(eval_batch, -1, -1, -1).contiguous(memory_format=_layout(batch.images))
+        with network.autocast(), torch.no_grad():
             trunk(evaluated)
-    return CompiledTrunk(trunk, len(images), eval_batch)
+    return compiled
 
 
 def _prepare() -> None:
-    # Gradient strategies go backward twice on the same activations, which the first pass must therefore not overwrite. For all strategies,
-    # so that they share the compiled code.
-    torch._functorch.config.donated_buffer = False
     # A sweep compiles several architectures in several precisions; beyond this number torch goes on without compiling.
     torch._dynamo.config.recompile_limit = 64
     # The same sums in the same order every time: no kernel is chosen by a race between candidates.

@@ -12,12 +12,13 @@ from mtlsweep.data import Split
 from mtlsweep.errors import summary
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
-from mtlsweep.train.compilation import CompiledTrunk, compile_trunk
+from mtlsweep.train.compilation import Compiled, compile_network
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.evaluation import EVAL_BATCH, Evaluations
 from mtlsweep.train.graphs import Recorder
 from mtlsweep.train.lanes import Turns, until_done
-from mtlsweep.train.network import Network
+from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.programs import backward_passes
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
 from mtlsweep.train.training import Kept, Pass
@@ -28,7 +29,7 @@ class Trainer:
     """The parts of a run that its epochs work on.
 
     Attributes:
-        compiled: the model's trunk, compiled; None: it is called as it is.
+        compiled: passes through the model's trunk, compiled; None: it is called as it is.
         record: records what is done again and again; None: everything is executed by Python.
         say: tells the user a line.
     """
@@ -40,7 +41,7 @@ class Trainer:
     engine: Engine
     seed: int
     batch_size: int
-    compiled: CompiledTrunk | None = None
+    compiled: Compiled | None = None
     record: Recorder | None = None
     say: Callable[[str], None] = print
 
@@ -49,13 +50,15 @@ class Trainer:
         return -(-len(self.data.train) // self.batch_size)
 
     def compile(self) -> None:
-        """Compile the trunk, for full mini-batches only.
+        """Compile the passes that the strategy needs, for full mini-batches only.
 
         Raises:
             Exception: of many types, where there is no compiler or it fails.
         """
-        images = self.data.prepare(self.data.train.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
-        self.compiled = compile_trunk(self.model, images, EVAL_BATCH[self.engine.device.type], self.engine.autocast)
+        split = self.data.train
+        images = self.data.prepare(split.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
+        batch = Batch(images, split.fine[: self.batch_size], split.coarse[: self.batch_size])
+        self.compiled = compile_network(self.network, batch, EVAL_BATCH[self.engine.device.type], backward_passes(self.strategy))
 
     def stop_recording(self, error: Exception) -> None:
         """Execute everything by Python from here on."""

@@ -9,8 +9,9 @@ from mtlsweep.errors import UserError
 from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.gram import length_factor, rescale
 from mtlsweep.losses.user import name_of
-from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.two_gradients import HeadGradients, Through, receive, through, to_output
 
 
 class Weighing(NamedTuple):
@@ -29,32 +30,8 @@ class Weighing(NamedTuple):
         return cls(weights, torch.where(defined, (product < 0).to(product.dtype), torch.nan), cosine)
 
 
-class TaskGradients(NamedTuple):
-    """A loss's gradient as far as the head: of the trunk's output `(B, features)` and of each parameter of its head."""
-
-    features: torch.Tensor
-    head: list[torch.Tensor]
-
-
-class Differentiated(NamedTuple):
-    """A mini-batch on which the backward passes have come as far as the trunk's output.
-
-    Attributes:
-        features: the trunk's output, from which the trunk can be differentiated.
-        fine, coarse: what arrives there from each loss.
-        losses: as the strategy sees them, `(2,)`.
-        moment: of the step.
-    """
-
-    features: torch.Tensor
-    fine: TaskGradients
-    coarse: TaskGradients
-    losses: torch.Tensor
-    moment: Moment
-
-
 class GradientStep:
-    """What the step programs of Gram and gradient strategies share: the heads."""
+    """What the step programs of Gram and gradient strategies share: the heads, and what is told of a step."""
 
     def __init__(self, network: Network, strategy: GramStrategy | GradientStrategy) -> None:
         self.network = network
@@ -63,55 +40,55 @@ class GradientStep:
 
     def __call__(self, batch: Batch, moment: Moment) -> Outcome:
         """The strategy's update in every parameter's `grad`."""
-        model = self.network.model
-        features = self.network.features(batch.images)
-        # The heads' backward passes end here; the trunk's start from what arrives.
-        output = features.detach().requires_grad_()
-        losses = self.network.losses(output, batch)
-        scaled = moment.coarse_factor * losses.coarse
-        fine, coarse = _differentiate(losses.fine, output, model.fine_head), _differentiate(scaled, output, model.coarse_head)
-        seen = torch.stack([losses.fine.detach(), scaled.detach()])
-        known = self.update_trunk(Differentiated(features, fine, coarse, seen, moment))
-        self._update_heads(fine, coarse, known.weights)
+        heads, known = self.update_trunk(batch, moment)
+        self._update_heads(heads, known.weights)
         effective = (known.weights[0], known.weights[1] * moment.coarse_factor)
-        return Outcome.of(known.weights @ seen, losses, effective, known.conflict, known.cosine)
+        return Outcome.of(known.weights @ seen(heads.losses, moment), heads.losses, effective, known.conflict, known.cosine)
 
-    def update_trunk(self, given: Differentiated) -> Weighing:
+    def update_trunk(self, batch: Batch, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """Put the update in the trunk's `grad`s."""
         raise NotImplementedError
 
-    def trunk_gradients(self, given: Differentiated) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The gradients of the fine and of the coarse loss: two backward passes on the same activations."""
-        fine = torch.autograd.grad(given.features, self.trunk, given.fine.features, retain_graph=True)
-        return list(fine), list(torch.autograd.grad(given.features, self.trunk, given.coarse.features))
-
-    def _update_heads(self, fine: TaskGradients, coarse: TaskGradients, weights: torch.Tensor) -> None:
+    def _update_heads(self, gradients: HeadGradients, weights: torch.Tensor) -> None:
         model, scope = self.network.model, self.strategy.scope
         own = self.strategy.heads == "own"
-        _receive(model.fine_head, fine.head, None if own and scope != "fine_path" else weights[0])
+        _receive(model.fine_head, gradients.fine, None if own and scope != "fine_path" else weights[0])
         if scope != "fine_path":
-            _receive(model.coarse_head, coarse.head, None if own else weights[1])
+            _receive(model.coarse_head, gradients.coarse, None if own else weights[1])
 
 
 class GramStep(GradientStep):
     """Weights from the Gram matrix of the trunk's gradients, or of those of its output; between two refreshes, the last refresh's.
 
-    One of the trunk's gradients is kept beside the other, and they are combined in place. Weights that are known before the trunk is
-    differentiated need one backward pass only.
+    Weights that are known before the trunk is differentiated need one backward pass only.
     """
 
     strategy: GramStrategy
     known: Weighing | None = None
 
-    def update_trunk(self, given: Differentiated) -> Weighing:
+    def update_trunk(self, batch: Batch, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """Put the weighted sum in the trunk's `grad`s."""
-        held = self.known if given.moment.step % self.strategy.refresh else None
+        held = self.known if moment.step % self.strategy.refresh else None
         if held is None and self.strategy.scope != "representation":
-            return self._hold(self._combine_trunk(given))
-        fine, coarse = given.fine.features, given.coarse.features
-        known = held or self._hold(self._weigh(gram_matrix([fine], [coarse]), given))
-        given.features.backward(known.weights[0] * fine + known.weights[1] * coarse)
-        return known
+            return self._combine_trunk(through(self.network, batch, moment.coarse_factor), moment)
+        given = to_output(self.network, batch, moment.coarse_factor)
+        known = held or self._weigh(gram_matrix(given.fine, given.coarse), given.heads.losses, moment)
+        given.features.backward(known.weights[0] * given.fine + known.weights[1] * given.coarse)
+        return given.heads, known
+
+    def _combine_trunk(self, given: Through, moment: Moment) -> tuple[HeadGradients, Weighing]:
+        """In place: one of the gradients becomes the update."""
+        gram = gram_matrix(given.fine, given.coarse)
+        if self.strategy.scope == "fine_path":
+            gram[0, 0] += sum(_product(one, one) for one in given.heads.fine)  # which the coarse loss does not reach
+        known = self._weigh(gram, given.heads.losses, moment)
+        receive(self.trunk, given.fine.mul_(known.weights[0]).add_(given.coarse.mul_(known.weights[1])))
+        return given.heads, known
+
+    def _weigh(self, gram: torch.Tensor, losses: Losses, moment: Moment) -> Weighing:
+        weights = self.strategy.weights(gram, seen(losses, moment), moment.epoch, moment.total_epochs)
+        _check(self.strategy, "weights", weights, gram.diagonal())
+        return self._hold(Weighing.of(gram, rescale(gram, weights, self.strategy.length)))
 
     def _hold(self, new: Weighing) -> Weighing:
         """Keep it where the last one lay: a recorded step that uses held weights looks for them there."""
@@ -122,40 +99,27 @@ class GramStep(GradientStep):
                 place.copy_(value)
         return self.known
 
-    def _combine_trunk(self, given: Differentiated) -> Weighing:
-        fine, coarse = self.trunk_gradients(given)
-        gram = gram_matrix(fine, coarse)
-        if self.strategy.scope == "fine_path":
-            gram[0, 0] += _product(given.fine.head, given.fine.head)  # which the coarse loss does not reach
-        known = self._weigh(gram, given)
-        for parameter, one, other in zip(self.trunk, fine, coarse, strict=True):
-            parameter.grad = one.mul_(known.weights[0]).add_(other.mul_(known.weights[1]))
-        return known
-
-    def _weigh(self, gram: torch.Tensor, given: Differentiated) -> Weighing:
-        moment = given.moment
-        weights = self.strategy.weights(gram, given.losses, moment.epoch, moment.total_epochs)
-        _check(self.strategy, "weights", weights, gram.diagonal())
-        return Weighing.of(gram, rescale(gram, weights, self.strategy.length))
-
 
 class CombineStep(GradientStep):
-    """The strategy combines the trunk's two gradients as vectors; two more of their size are held meanwhile."""
+    """The strategy combines the trunk's two gradients as vectors."""
 
     strategy: GradientStrategy
 
-    def update_trunk(self, given: Differentiated) -> Weighing:
+    def update_trunk(self, batch: Batch, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """Put the strategy's update in the trunk's `grad`s."""
-        fine, coarse = self.trunk_gradients(given)
-        gram, moment = gram_matrix(fine, coarse), given.moment
-        fine_vector, coarse_vector = (torch.cat([one.reshape(-1) for one in task]) for task in (fine, coarse))
-        update, weights = self.strategy.combine(fine_vector, coarse_vector, given.losses, moment.epoch, moment.total_epochs)
-        _check(self.strategy, "combine", update, fine_vector)
+        given = through(self.network, batch, moment.coarse_factor)
+        gram, losses = gram_matrix(given.fine, given.coarse), seen(given.heads.losses, moment)
+        update, weights = self.strategy.combine(given.fine, given.coarse, losses, moment.epoch, moment.total_epochs)
+        _check(self.strategy, "combine", update, given.fine)
         _check(self.strategy, "combine", weights, gram.diagonal())
         factor = length_factor(gram, update, self.strategy.length)
-        for parameter, part in zip(self.trunk, (update * factor).split([one.numel() for one in fine]), strict=True):
-            parameter.grad = part.view_as(parameter)
-        return Weighing.of(gram, weights * factor)
+        receive(self.trunk, update * factor)
+        return given.heads, Weighing.of(gram, weights * factor)
+
+
+def seen(losses: Losses, moment: Moment) -> torch.Tensor:
+    """The losses as a strategy sees them, `(2,)`: the coarse one scaled by the curriculum."""
+    return torch.stack([losses.fine, moment.coarse_factor * losses.coarse])
 
 
 def _check(strategy: nn.Module, method: str, given: object, like: torch.Tensor) -> None:
@@ -168,21 +132,16 @@ def _check(strategy: nn.Module, method: str, given: object, like: torch.Tensor) 
         raise UserError(f"{name_of(strategy)}.{method} returned one of {found} in place of {wanted}")
 
 
-def gram_matrix(fine: list[torch.Tensor], coarse: list[torch.Tensor]) -> torch.Tensor:
-    """The inner products `(2, 2)` of two gradients, each a list of tensors."""
+def gram_matrix(fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+    """The inner products `(2, 2)` of two gradients."""
     mixed = _product(fine, coarse)
     return torch.stack([_product(fine, fine), mixed, mixed, _product(coarse, coarse)]).view(2, 2)
 
 
-def _product(left: list[torch.Tensor], right: list[torch.Tensor]) -> torch.Tensor:
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     # In fp32 at least: the gradient of the trunk's output is bf16 under autocast.
-    precision = torch.promote_types(left[0].dtype, torch.float32)
-    return torch.stack([(one.to(precision) * other.to(precision)).sum() for one, other in zip(left, right, strict=True)]).sum()
-
-
-def _differentiate(loss: torch.Tensor, features: torch.Tensor, head: nn.Module) -> TaskGradients:
-    gradient, *parameters = torch.autograd.grad(loss, [features, *head.parameters()])
-    return TaskGradients(gradient, parameters)
+    precision = torch.promote_types(left.dtype, torch.float32)
+    return (left.to(precision) * right.to(precision)).sum()
 
 
 def _receive(head: nn.Module, gradients: list[torch.Tensor], weight: torch.Tensor | None) -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtlsweep.models import TwoHeads
-from mtlsweep.train.compilation import CompiledTrunk
+
+if TYPE_CHECKING:
+    from mtlsweep.train.compilation import Compiled
+    from mtlsweep.train.two_gradients import Differentiate
 
 
 class Batch(NamedTuple):
@@ -28,6 +30,10 @@ class Losses(NamedTuple):
     coarse: torch.Tensor
     correct: torch.Tensor
 
+    def detached(self) -> "Losses":
+        """The same numbers without what they were computed from."""
+        return Losses(self.fine.detach(), self.coarse.detach(), self.correct)
+
 
 class Network:
     """A model and the context, autocast or none, that its forward passes run in.
@@ -39,31 +45,46 @@ class Network:
         self,
         model: TwoHeads,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-        compiled: CompiledTrunk | None = None,
+        compiled: "Compiled | None" = None,
     ) -> None:
         self.model = model
-        self._autocast = autocast
+        self.autocast = autocast
         self._compiled = compiled
+
+    def plain(self) -> "Network":
+        """The same, not compiled."""
+        return Network(self.model, self.autocast)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, 32, 32)` -> the trunk's output `(B, features)`."""
-        if self._compiled and self._compiled.fits(images, self.model.training):
-            with self._autocast():
+        if self._compiled and self._compiled.has_features(images, self.model.training):
+            with self.autocast():
                 return self._compiled.trunk(images)
         return self._eager_features(images)
 
+    def compiled_differentiate(self, batch: Batch) -> "Differentiate | None":
+        """What makes both gradients of this mini-batch, where that is compiled."""
+        return self._compiled.differentiate if self._compiled and self._compiled.has_gradients(batch.images) else None
+
     def logits(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features -> fine and coarse logits, in fp32 at least: autocast's are bf16."""
-        with self._autocast():
-            fine, coarse = self.model.fine_head(features), self.model.coarse_head(features)
-        precision = torch.promote_types(fine.dtype, torch.float32)
-        return fine.to(precision), coarse.to(precision)
+        return self.logits_of(self.model.fine_head, features), self.logits_of(self.model.coarse_head, features)
+
+    def logits_of(self, head: Callable[[torch.Tensor], torch.Tensor], features: torch.Tensor) -> torch.Tensor:
+        """Features -> one head's logits, in fp32 at least."""
+        with self.autocast():
+            logits = head(features)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def losses(self, features: torch.Tensor, batch: Batch) -> Losses:
         """The losses of features."""
         fine, coarse = self.logits(features)
-        correct = (fine.detach().argmax(1) == batch.fine).sum().to(fine.dtype)
-        return Losses(cross_entropy(fine, batch.fine), cross_entropy(coarse, batch.coarse), correct)
+        return Losses(cross_entropy(fine, batch.fine), cross_entropy(coarse, batch.coarse), self.correct(fine.detach(), batch))
+
+    @staticmethod
+    def correct(fine_logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """How many images their fine logits classify correctly, as a number of the logits' type."""
+        return (fine_logits.argmax(1) == batch.fine).sum().to(fine_logits.dtype)
 
     def losses_again(self, batch: Batch) -> Losses:
         """The losses of a mini-batch under the weights as they are now: of a training pass, without gradients and without a trace in
@@ -72,12 +93,12 @@ class Network:
             return self.losses(self._eager_features(batch.images), batch)  # compiled, this would be a third kind of pass
 
     def _eager_features(self, images: torch.Tensor) -> torch.Tensor:
-        with self._autocast():
+        with self.autocast():
             return self.model.trunk(images)
 
 
 @contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
+def _statistics_kept(model: TwoHeads) -> Iterator[None]:
     """BatchNorm normalises with the mini-batch's statistics, as in training, and does not learn them."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     for layer in layers:

@@ -1,4 +1,4 @@
-"""Which step program a strategy is trained by."""
+"""Which step program a strategy is trained by, and which passes through the trunk that makes."""
 
 from torch import nn
 
@@ -15,3 +15,11 @@ def step_program(network: Network, strategy: nn.Module) -> Step:
     if isinstance(strategy, GradientStrategy):
         return CombineStep(network, strategy)
     return ScalarStep(network, strategy)
+
+
+def backward_passes(strategy: nn.Module) -> frozenset[int]:
+    """How many backward passes through the trunk a strategy's steps make: 1, 2, or some 1 and some 2."""
+    if isinstance(strategy, GramStrategy):
+        exact = strategy.scope != "representation"
+        return frozenset({2} if exact else {1}) | frozenset({1} if strategy.refresh > 1 else ())
+    return frozenset({2} if isinstance(strategy, GradientStrategy) else {1})
