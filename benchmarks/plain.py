@@ -13,6 +13,7 @@ from torchvision import transforms
 from benchmarks import subjects
 from benchmarks.timing import Subject
 from mtlsweep.data import Dataset, Split
+from mtlsweep.train.host_memory import give_freed_memory_back
 
 # Per-batch evaluation as tutorials have it: the training loop's batch.
 EVAL_BATCH = 128
@@ -152,3 +153,4 @@ def as_torch_has_it() -> None:
     """Undo what the engine sets for the whole process."""
     torch.backends.cudnn.deterministic = False
     torch.backends.cudnn.benchmark = False
+    give_freed_memory_back()

@@ -9,6 +9,7 @@ import torch
 
 from mtlsweep.errors import UserError
 from mtlsweep.train import processor
+from mtlsweep.train.host_memory import keep_freed_memory
 
 # Compiling takes about a minute the first time and saves a sixth or more of a step (benchmarks/README.md); shorter runs would lose by it.
 COMPILE_FROM_STEPS = 5000
@@ -67,6 +68,8 @@ class Engine:
     def apply(self) -> None:
         """Prepare torch for a run."""
         torch.set_num_threads(self.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         # The same seed has to give the same numbers twice, so no algorithm is chosen by a race between candidates.
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
