@@ -79,6 +79,25 @@ def small_batch() -> Batch:
 
 @needs_compiler
 @pytest.mark.usefixtures("double_precision")
+def test_two_backward_passes_on_the_same_activations_of_a_compiled_trunk_are_those_of_the_plain_one() -> None:
+    """What a user's strategy may do by itself, from the losses that it is given."""
+    model, images = resnet(8, 4), small_batch().images
+    arriving = torch.randn(2, 10, 16)
+    parameters = list(model.trunk.parameters())
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    compiled = compile_network(Network(model), small_batch(), 20, frozenset({1}))
+    assert all(buffer.equal(kept[name]) for name, buffer in model.named_buffers())
+    found = []
+    for network in (Network(model), Network(model, compiled=compiled)):
+        features = network.features(images)
+        found.append([torch.autograd.grad(features, parameters, gradient, retain_graph=True) for gradient in arriving])
+    for plain, other in zip(*found, strict=True):
+        for one, same in zip(plain, other, strict=True):
+            assert float((one - same).norm()) < 1e-11 * float(one.norm())
+
+
+@needs_compiler
+@pytest.mark.usefixtures("double_precision")
 def test_both_gradients_that_are_compiled_as_one_pass_are_those_of_two() -> None:
     """Of the trunk and of the heads, with what they leave behind in BatchNorm."""
     batch, factor = small_batch(), torch.tensor(0.3)

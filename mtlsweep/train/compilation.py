@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import torch
 import torch._dynamo.config
+import torch._functorch.config
 import torch._inductor.config
+import torch.compiler.config
 from torch import nn
 
 from mtlsweep.train.network import Batch, Network
@@ -72,6 +74,12 @@ def compile_network(network: Network, batch: Batch, eval_batch: int, backward_pa
 
 
 def _prepare() -> None:
+    # A user's strategy may go backward from a loss itself before the engine does, on the same activations, which the first pass must
+    # therefore not overwrite: the benchmark's own PCGrad is such a one.
+    torch._functorch.config.donated_buffer = False
+    # torch's cache on disk does not tell code that overwrites them from code that does not, and would serve it: the second gradient would
+    # be wrong without a word (seen with torch 2.14.1).
+    torch.compiler.config.cache_key_tag = "activations are kept"
     # A sweep compiles several architectures in several precisions; beyond this number torch goes on without compiling.
     torch._dynamo.config.recompile_limit = 64
     # The same sums in the same order every time: no kernel is chosen by a race between candidates.
