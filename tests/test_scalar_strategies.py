@@ -22,6 +22,7 @@ from mtlsweep.losses.imtl_l import IMTLL
 from mtlsweep.losses.log_sum import LogSum
 from mtlsweep.losses.mean import Mean
 from mtlsweep.losses.rlw import RLW
+from mtlsweep.losses.self_fading import SelfFading
 from mtlsweep.losses.stch import STCH
 from mtlsweep.losses.uncertainty import Uncertainty
 from mtlsweep.losses.uncertainty_classification import UncertaintyClassification
@@ -110,6 +111,14 @@ CASES = [
         (1 + 0.9 * (0.1 + 0.9 * 0.16) * 0.25 / FINE * COARSE, 0.9 * (0.1 + 0.9 * 0.16) * 1.25),
         id="coupled_ema",
     ),
+    pytest.param(
+        SelfFading(weight=0.8, power=2.0, fade=3.0),
+        6,
+        FINE + 0.8 * 0.4**3 * COARSE**3 / 3 / math.log(20) ** 2,
+        (1.0, 0.8 * 0.4**3 * (COARSE / math.log(20)) ** 2),
+        id="self_fading",
+    ),
+    pytest.param(SelfFading(weight=0.3, power=0.0, fade=0.0), 6, FINE + 0.3 * COARSE, (1.0, 0.3), id="self_fading-constant"),
 ]
 
 
@@ -288,6 +297,7 @@ def test_famo_keeps_its_logits_out_of_the_networks_optimizer() -> None:
         lambda: CalibratedExponential(calibration_steps=0),
         lambda: GatedValve(momentum=1.0),
         lambda: CoupledEMA(decay=1.0),
+        lambda: SelfFading(power=-1.0),
     ],
 )
 def test_impossible_parameter_is_refused(make: Callable[[], ScalarStrategy]) -> None:
