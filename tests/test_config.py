@@ -41,7 +41,7 @@ def test_glob_takes_every_strategy_and_nothing_else(cli: CommandLine) -> None:
     assert re.findall(r"resnet20 (\w+) cifar100", ended.out) == options("loss")
 
 
-@pytest.mark.parametrize(("experiment", "cells"), [("demo", 24), ("seeds", 3), ("proxy", 12)])
+@pytest.mark.parametrize(("experiment", "cells"), [("demo", 24), ("seeds", 3), ("proxy", 14)])
 def test_experiments_are_sweeps_of_their_own(cli: CommandLine, experiment: str, cells: int) -> None:
     ended = cli(f"experiment={experiment}", "dry_run=true")
     assert f"nothing trained: {cells} run" in ended.out
