@@ -22,16 +22,18 @@ from mtlsweep.settings import build, check_call
 from mtlsweep.train import build as build_module
 from mtlsweep.train import evaluation
 from mtlsweep.train.build import build_trainer
+from mtlsweep.train.compilation import Compiled
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed
 from mtlsweep.train.lanes import Turns
 from mtlsweep.train.network import Network
 from mtlsweep.train.optimizer import RecordableSGD, set_learning_rate
-from mtlsweep.train.programs import step_program
+from mtlsweep.train.programs import backward_passes, step_program
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
 from mtlsweep.train.training import Pass
+from mtlsweep.train.two_gradients import differentiate
 
 torch.set_num_threads(1)
 
@@ -198,17 +200,22 @@ def test_no_step_copies_between_host_and_device(name: str, options: dict[str, An
     engine = Engine(meta, "fp32", channels_last=True, threads=1, compile=False, graph=False)
     images = Resident.of(data.load(DataConfig(name="synthetic", train_size=IMAGES, test_size=100)), meta)
     strategy = make(name, **options)
-    strategy.generator = torch.Generator()
-    schedule = {"lr": 1.0, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
-    trainer = build_trainer(tiny(), strategy, images, engine, schedule, seed=7)
-    steps = Pass(trainer, Moment(1, 10, 0.5))
-    strategy.generator = None  # which has to be of the device
-    monkeypatch.setattr(trainer.optimizer, "step", lambda: None)  # its fused form is for devices with data
-    for step in (0, 1, 4):
-        window = slice(step * BATCH, (step + 1) * BATCH)
-        indices, codes = steps.kept.order[window], steps.kept.codes[:, window]
-        with OnDevice():
-            steps.execute(indices, codes, step)
+    passes = backward_passes(strategy)
+    # What is compiled elsewhere, as it is: both gradients as one function, where the strategy takes both.
+    as_one = Compiled(lambda images: images, differentiate, passes - {1}, BATCH, BATCH)
+    for compiled in (None, as_one) if 2 in passes else (None,):
+        strategy.generator = torch.Generator()
+        schedule = {"lr": 1.0, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
+        trainer = build_trainer(tiny(), strategy, images, engine, schedule, seed=7)
+        trainer.compiled = compiled
+        steps = Pass(trainer, Moment(1, 10, 0.5))
+        strategy.generator = None  # which has to be of the device
+        monkeypatch.setattr(trainer.optimizer, "step", lambda: None)  # its fused form is for devices with data
+        for step in (0, 1, 4):
+            window = slice(step * BATCH, (step + 1) * BATCH)
+            indices, codes = steps.kept.order[window], steps.kept.codes[:, window]
+            with OnDevice():
+                steps.execute(indices, codes, step)
 
 
 def test_runs_beside_one_that_is_evaluated_have_their_turns(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
