@@ -78,19 +78,33 @@ class Trained:
     numbers: list[Any]
 
     @classmethod
-    def of(cls, strategy: Strategy, images: Resident, record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> "Trained":
+    def of(
+        cls,
+        strategy: Strategy,
+        images: Resident,
+        record: Callable[..., Any],
+        monkeypatch: pytest.MonkeyPatch,
+        compiled: Compiled | None = None,
+    ) -> "Trained":
         monkeypatch.setattr(build_module, "CudaRecorder", lambda: record)
         monkeypatch.setitem(evaluation.EVAL_BATCH, "cpu", 40)
         torch.manual_seed(0)
         engine = Engine(torch.device("cpu"), "fp32", channels_last=True, threads=1, compile=False, graph=True)
         schedule = {"lr": 1.0, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
         trainer = build_trainer(tiny(), strategy, images, engine, schedule, seed=7, say=lambda line: None)
+        trainer.compiled = compiled
         return cls(trainer, [epoch(trainer, number) for number in range(EPOCHS)])
 
 
 def tiny() -> TwoHeads:
     trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return TwoHeads(trunk, features=4)
+
+
+def as_one(strategy: Strategy) -> Compiled | None:
+    """What is compiled elsewhere, as it is: both gradients as one function, where the strategy takes both."""
+    passes = backward_passes(strategy)
+    return Compiled(lambda images: images, differentiate, passes - {1}, BATCH, eval_batch=0) if 2 in passes else None
 
 
 def epoch(trainer: Trainer, number: int) -> tuple[Any, ...]:
@@ -127,6 +141,19 @@ def test_replays_are_what_python_executes(name: str, options: dict[str, Any], im
         kinds = min(2, options.get("refresh", 1))
         assert (tape.recorded, tape.replayed) == (kinds + 1 + 1, full + (EPOCHS - 1) + evaluations)
     assert tape.settled == 1
+
+
+@pytest.mark.parametrize(("name", "options"), [("pcgrad", {}), ("pcgrad", {"refresh": 3}), ("moco", {}), ("graddrop", {})])
+def test_both_gradients_as_one_function_are_replayed_too(
+    name: str, options: dict[str, Any], images: Resident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained(record: Callable[..., Any]) -> Trained:
+        strategy = make(name, **options)
+        return Trained.of(strategy, images, record, monkeypatch, as_one(strategy))
+
+    plain, taped = trained(refuses), trained(TapeRecorder())
+    assert taped.trainer.engine.graph
+    assert taped.numbers == plain.numbers
 
 
 class Untouchable:
@@ -200,10 +227,7 @@ def test_no_step_copies_between_host_and_device(name: str, options: dict[str, An
     engine = Engine(meta, "fp32", channels_last=True, threads=1, compile=False, graph=False)
     images = Resident.of(data.load(DataConfig(name="synthetic", train_size=IMAGES, test_size=100)), meta)
     strategy = make(name, **options)
-    passes = backward_passes(strategy)
-    # What is compiled elsewhere, as it is: both gradients as one function, where the strategy takes both.
-    as_one = Compiled(lambda images: images, differentiate, passes - {1}, BATCH, BATCH)
-    for compiled in (None, as_one) if 2 in passes else (None,):
+    for compiled in {None, as_one(strategy)}:
         strategy.generator = torch.Generator()
         schedule = {"lr": 1.0, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
         trainer = build_trainer(tiny(), strategy, images, engine, schedule, seed=7)
