@@ -18,6 +18,8 @@ from torch import nn
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.two_gradients import Differentiate, differentiate, through
 
+KEPT = "activations are kept"  # in the keys of torch's cache on disk
+
 
 @dataclass(frozen=True)
 class Compiled:
@@ -79,7 +81,8 @@ def _prepare() -> None:
     torch._functorch.config.donated_buffer = False
     # torch's cache on disk does not tell code that overwrites them from code that does not, and would serve it: the second gradient would
     # be wrong without a word (seen with torch 2.14.1).
-    torch.compiler.config.cache_key_tag = "activations are kept"
+    if KEPT not in torch.compiler.config.cache_key_tag:  # which may hold a tag of the user's
+        torch.compiler.config.cache_key_tag += KEPT
     # A sweep compiles several architectures in several precisions; beyond this number torch goes on without compiling.
     torch._dynamo.config.recompile_limit = 64
     # The same sums in the same order every time: no kernel is chosen by a race between candidates.
