@@ -13,7 +13,7 @@ class SelfFading(ScalarStrategy):
     """`L_f + weight (1 - t)^fade c / (power + 1) (L_c / c)^(power + 1)`, c = ln 20, t = epoch / total_epochs.
 
     So the coarse loss weighs `weight (1 - t)^fade (L_c / c)^power`: as much as is unsolved of it. A network that learns the superclasses
-    sooner leaves them sooner, without a schedule, a moving average or anything learned. `power=0` is a polynomial fade, `fade=0` leaves
+    sooner leaves them sooner, without a moving average or anything learned. `power=0` is a polynomial fade, `fade=0` leaves
     the weight to the loss alone, both 0 are constant weights.
 
     Rationale, from what was seen before there was a run of it: every published entry above dynamic weight average fades the coarse loss;
