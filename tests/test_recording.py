@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,6 +48,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("mgda", {"scope": "fine_path"}),
     ("imtl_g", {"length": "sum", "heads": "weighted"}),
     ("graddrop", {"length": "fine"}),
+    ("stch", {"warmup_epochs": 1}),
 ]
 # What changes from epoch to epoch.
 RATES, FACTORS = (0.1, 0.07, 0.01), (1.0, 0.6, 0.0)
@@ -133,13 +135,11 @@ def test_replays_are_what_python_executes(name: str, options: dict[str, Any], im
     replayed = Trained.of(make(name, **options), images, tape, monkeypatch)
     assert replayed.trainer.engine.graph
     assert replayed.numbers == plain.numbers
-    # Full mini-batches: with and without new weights. One that reads the epoch is recorded in each, and its partial mini-batch never.
-    full, evaluations = EPOCHS * (IMAGES // BATCH) - WARMUP_STEPS, EPOCHS - 1
-    if make(name).reads_epoch:
-        assert (tape.recorded, tape.replayed) == (EPOCHS + 1, full + evaluations)
-    else:
-        kinds = min(2, options.get("refresh", 1))
-        assert (tape.recorded, tape.replayed) == (kinds + 1 + 1, full + (EPOCHS - 1) + evaluations)
+    # Full mini-batches, with and without new weights, and the partial one from the second epoch on; anew for another branch.
+    branches = [make(name, **options).branch(number, EPOCHS) for number in range(EPOCHS)]
+    changes = [one != other for one, other in pairwise(branches)]
+    steps = min(2, options.get("refresh", 1)) * (1 + sum(changes)) + (1 + sum(changes[1:]))
+    assert (tape.recorded, tape.replayed) == (steps + 1, EPOCHS * (IMAGES // BATCH) - WARMUP_STEPS + 2 * (EPOCHS - 1))
     assert tape.settled == 1
 
 
@@ -166,21 +166,29 @@ class Untouchable:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_strategies_that_read_the_epoch_are_those_that_say_so(name: str) -> None:
-    strategy = make(name)
+def test_what_a_step_takes_of_the_epoch_is_its_fade_and_its_branch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    strategy, untouchable = make(name), Untouchable()
     program = step_program(Network(network()), strategy)
+    kind = type(strategy)
+    for method, found in (("fade_at", 0.5), ("branch", kind.branch(strategy, 1, 10))):
+        monkeypatch.setattr(kind, method, lambda *arguments, found=found: found)
+    strategy.begin_epoch(untouchable, 10, torch.device("cpu"))  # type: ignore[arg-type]
+    for _ in range(3):
+        program(batch(), Moment(untouchable, 10, 1.0))  # type: ignore[arg-type]
+        for method, losses in (("after_step", [2.0, 1.5]), ("on_epoch_end", [2.0, 1.5])):
+            getattr(strategy, method, lambda losses: None)(torch.tensor(losses))
 
-    def life() -> None:
-        for _ in range(3):
-            program(batch(), Moment(Untouchable(), 10, 1.0))  # type: ignore[arg-type]
-            for method, losses in (("after_step", [2.0, 1.5]), ("on_epoch_end", [2.0, 1.5])):
-                getattr(strategy, method, lambda losses: None)(torch.tensor(losses))
 
-    if strategy.reads_epoch:
-        with pytest.raises(TypeError):
-            life()
-    else:
-        life()
+def test_a_fade_is_the_epochs_own_where_the_engine_has_another() -> None:
+    strategy = make("haw")
+    assert strategy.current_fade(2, 10) == pytest.approx(0.64)
+    strategy.begin_epoch(5, 10, torch.device("cpu"))
+    held = strategy.current_fade(5, 10)
+    assert isinstance(held, torch.Tensor)
+    assert held.item() == 0.25
+    assert strategy.current_fade(2, 10) == pytest.approx(0.64)
+    strategy.begin_epoch(6, 10, torch.device("cpu"))
+    assert strategy.current_fade(6, 10) is held
 
 
 def test_what_a_graph_cannot_hold_is_executed_by_python_and_said(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,6 @@ class ATWHC(ScalarStrategy):
         ValueError: an argument is out of its range.
     """
 
-    reads_epoch = True
-
     def __init__(self, beta: float = 2.0, temperature: float = 0.5) -> None:
         super().__init__()
         if beta < 0:
@@ -36,6 +34,10 @@ class ATWHC(ScalarStrategy):
         self.temperature = temperature
         self.logits = nn.Parameter(torch.zeros(2))
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return (1 - epoch / total_epochs) ** self.beta
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         fine_weight, coarse_weight = torch.softmax(self.logits / self.temperature, dim=0)
-        return fine_weight * fine_loss + (1 - epoch / total_epochs) ** self.beta * coarse_weight * coarse_loss
+        return fine_weight * fine_loss + self.current_fade(epoch, total_epochs) * coarse_weight * coarse_loss

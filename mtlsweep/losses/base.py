@@ -10,6 +10,7 @@ Optional methods, of any kind:
   one more forward pass, which leaves BatchNorm's statistics alone.
 """
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import torch
@@ -22,6 +23,9 @@ LENGTHS = ("own", "sum", "fine")
 # What the gradients are of: the trunk's parameters; the trunk's output; every parameter that the fine loss reaches.
 SCOPES = ("trunk", "representation", "fine_path")
 
+# Attributes of a strategy that the engine sets at every epoch's start; no checkpoint has them.
+OF_THE_ENGINE = ("generator", "_held")
+
 
 class Strategy(nn.Module):
     """What the three kinds share.
@@ -32,14 +36,32 @@ class Strategy(nn.Module):
         scale_invariant: whether the direction of the trunk's update is the same whatever positive number the coarse loss is multiplied by,
             another one in every step too. A curriculum does not turn it before it is exactly 0; it may change the length, and a head that
             receives its own gradient learns more slowly.
-        reads_epoch: whether a step depends on `epoch`. A CUDA graph of one that does serves one epoch, of one that does not the whole run.
         capturable: whether a step neither reads a value from the device nor depends on Python state, so that a CUDA graph can replay it.
     """
 
     generator: torch.Generator | None = None
     scale_invariant: bool = False
-    reads_epoch: bool = False
     capturable: bool = True
+    _held: tuple[int, int, torch.Tensor] | None = None
+
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """The number that a step takes of its epoch, by way of `current_fade`; 1 where it takes none."""
+        return 1.0
+
+    def branch(self, epoch: int, total_epochs: int) -> Hashable:
+        """Whatever else a step takes of its epoch: one that is recorded as a CUDA graph serves the epochs in which this is the same."""
+        return None
+
+    def begin_epoch(self, epoch: int, total_epochs: int, device: torch.device) -> None:
+        """Called by the engine: for this epoch `current_fade` is in the device's memory, at the same place in every epoch."""
+        held = self._held[2] if self._held else torch.ones((), device=device)
+        self._held = (epoch, total_epochs, held.fill_(self.fade_at(epoch, total_epochs)))
+
+    def current_fade(self, epoch: int, total_epochs: int) -> float | torch.Tensor:
+        """`fade_at`; in a run of the engine as a scalar on the device, for a recorded step to find another one in another epoch."""
+        if self._held and self._held[:2] == (epoch, total_epochs):
+            return self._held[2]
+        return self.fade_at(epoch, total_epochs)
 
 
 class ScalarStrategy(Strategy):

@@ -27,7 +27,6 @@ class CalibratedExponential(ScalarStrategy):
         ValueError: `calibration_steps` is below 1.
     """
 
-    reads_epoch = True
     ratio_sum: torch.Tensor
     steps: torch.Tensor
 
@@ -39,6 +38,10 @@ class CalibratedExponential(ScalarStrategy):
         self.register_buffer("ratio_sum", torch.zeros(()))
         self.register_buffer("steps", torch.zeros(()))
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return self.floor + self.span * math.exp(-self.rate * epoch / total_epochs)
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         calibrating = self.steps < self.calibration_steps
         # A coarse loss that a curriculum has faded to 0 has no ratio; 1 is the least that r can be.
@@ -46,5 +49,4 @@ class CalibratedExponential(ScalarStrategy):
         self.ratio_sum.add_(torch.where(calibrating, ratio, 0.0))
         self.steps.add_(calibrating)
         scale = (self.ratio_sum / self.steps).clamp_min(1.0)
-        fade = self.floor + self.span * math.exp(-self.rate * epoch / total_epochs)
-        return fine_loss + fade * scale * coarse_loss
+        return fine_loss + self.current_fade(epoch, total_epochs) * scale * coarse_loss

@@ -26,7 +26,6 @@ class CoupledEMA(ScalarStrategy):
         ValueError: `decay` is not in [0, 1).
     """
 
-    reads_epoch = True
     first: torch.Tensor
     averages: torch.Tensor
 
@@ -39,6 +38,10 @@ class CoupledEMA(ScalarStrategy):
         self.register_buffer("first", torch.full((2,), math.nan))
         self.register_buffer("averages", torch.full((2,), math.nan))
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return 0.9 * (0.1 + 0.9 * (1 - epoch / total_epochs) ** 2)
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss.detach(), coarse_loss.detach()])
         self.first.copy_(torch.where(self.first.isnan(), losses, self.first))
@@ -46,5 +49,5 @@ class CoupledEMA(ScalarStrategy):
         self.averages.copy_(self.decay * averages + (1 - self.decay) * losses)
         relative = torch.nan_to_num(self.averages / self.first, nan=0.0).clamp(0, 2)
         guide = (relative[0] + torch.sqrt(relative.prod() + 1e-8)) / 2
-        weight = 0.9 * (0.1 + 0.9 * (1 - epoch / total_epochs) ** 2) * guide
+        weight = self.current_fade(epoch, total_epochs) * guide
         return fine_loss + weight * (1 + self.coupling * fine_loss / self.first[0]) * coarse_loss

@@ -24,7 +24,6 @@ class DWABatch(ScalarStrategy):
         ValueError: `temperature` is not above 0.
     """
 
-    reads_epoch = True
     previous: torch.Tensor
 
     def __init__(self, temperature: float = 2.0) -> None:
@@ -34,12 +33,16 @@ class DWABatch(ScalarStrategy):
         self.temperature = temperature
         self.register_buffer("previous", torch.ones(2))
 
+    def branch(self, epoch: int, total_epochs: int) -> bool:
+        """See `Strategy`."""
+        return epoch == 0
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss.detach(), coarse_loss.detach()])
         # 0 / 0 where a curriculum has faded the coarse loss out: no preference.
         ratios = torch.nan_to_num(losses / self.previous, nan=1.0, posinf=1.0)
         self.previous.copy_(losses)
-        if epoch == 0:
+        if self.branch(epoch, total_epochs):
             return fine_loss + coarse_loss
         fine_weight, coarse_weight = 2 * torch.softmax(ratios / self.temperature, dim=0)
         return fine_weight * fine_loss + coarse_weight * coarse_loss

@@ -26,7 +26,6 @@ class GatedValve(ScalarStrategy):
         ValueError: `momentum` is not in [0, 1).
     """
 
-    reads_epoch = True
     averages: torch.Tensor
 
     def __init__(self, momentum: float = 0.95, sharpness: float = 3.0) -> None:
@@ -37,10 +36,14 @@ class GatedValve(ScalarStrategy):
         self.sharpness = sharpness
         self.register_buffer("averages", torch.full((2,), math.nan))
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return (1 + math.cos(math.pi * epoch / total_epochs)) / 2
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss.detach(), coarse_loss.detach()])
         averages = torch.where(self.averages.isnan(), losses, self.averages)
         excess = torch.relu(losses / (averages + 1e-8) - 1).max()
         self.averages.copy_(self.momentum * averages + (1 - self.momentum) * losses)
-        weight = torch.exp(-self.sharpness * excess) * (1 + math.cos(math.pi * epoch / total_epochs)) / 2
+        weight = torch.exp(-self.sharpness * excess) * self.current_fade(epoch, total_epochs)
         return (2 - weight) * fine_loss + weight * coarse_loss

@@ -22,13 +22,15 @@ class HAW(Uncertainty):
         ValueError: `beta` is below 0.
     """
 
-    reads_epoch = True
-
     def __init__(self, beta: float = 2.0) -> None:
         super().__init__()
         if beta < 0:
             raise ValueError(f"beta must be at least 0, got {beta}")
         self.beta = beta
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return (1 - epoch / total_epochs) ** self.beta
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        return super().forward(fine_loss, (1 - epoch / total_epochs) ** self.beta * coarse_loss, epoch, total_epochs)
+        return super().forward(fine_loss, self.current_fade(epoch, total_epochs) * coarse_loss, epoch, total_epochs)

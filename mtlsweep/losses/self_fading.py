@@ -33,8 +33,6 @@ class SelfFading(ScalarStrategy):
         ValueError: one of them is below 0.
     """
 
-    reads_epoch = True
-
     def __init__(self, weight: float = 1.0, power: float = 1.0, fade: float = 1.0) -> None:
         super().__init__()
         for name, value in (("weight", weight), ("power", power), ("fade", fade)):
@@ -42,7 +40,9 @@ class SelfFading(ScalarStrategy):
                 raise ValueError(f"{name} must be at least 0, got {value}")
         self.weight, self.power, self.fade = weight, power, fade
 
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`; of the power of the coarse loss relative to chance."""
+        return self.weight * (1 - epoch / total_epochs) ** self.fade * CHANCE / (self.power + 1)
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        weight = self.weight * (1 - epoch / total_epochs) ** self.fade
-        exponent = self.power + 1
-        return fine_loss + weight * CHANCE / exponent * (coarse_loss / CHANCE) ** exponent
+        return fine_loss + self.current_fade(epoch, total_epochs) * (coarse_loss / CHANCE) ** (self.power + 1)

@@ -28,7 +28,6 @@ class STCH(ScalarStrategy):
         ValueError: an argument is out of its range.
     """
 
-    reads_epoch = True
     nadir: torch.Tensor
     epochs_seen: torch.Tensor
 
@@ -41,9 +40,13 @@ class STCH(ScalarStrategy):
         self.register_buffer("nadir", torch.ones(2))
         self.register_buffer("epochs_seen", torch.zeros((), dtype=torch.int64))
 
+    def branch(self, epoch: int, total_epochs: int) -> bool:
+        """See `Strategy`."""
+        return epoch <= self.warmup_epochs
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss, coarse_loss])
-        if epoch <= self.warmup_epochs:
+        if self.branch(epoch, total_epochs):
             return logarithms(losses).sum()
         relative = (logarithms(losses) - torch.log(self.nadir)) / self.mu
         return 2 * self.mu * torch.logsumexp(torch.where(losses == 0, LOWEST, relative), dim=0)

@@ -24,14 +24,16 @@ class UncertaintyWarmupCosine(Uncertainty):
         ValueError: an argument is out of the range of the curriculum `cosine`.
     """
 
-    reads_epoch = True
-
     def __init__(self, warmup: float = 0.15, floor: float = 0.1) -> None:
         super().__init__()
         self.fade = Cosine(warmup=warmup, floor=floor)
+
+    def fade_at(self, epoch: int, total_epochs: int) -> float:
+        """See `Strategy`."""
+        return self.fade(epoch, total_epochs)
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         fine_precision, coarse_precision = torch.exp(-self.log_variances)
         fine_term = fine_precision * fine_loss + self.log_variances[0]
         coarse_term = coarse_precision * coarse_loss + self.log_variances[1]
-        return fine_term + self.fade(epoch, total_epochs) * coarse_term
+        return fine_term + self.current_fade(epoch, total_epochs) * coarse_term

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mtlsweep.losses import Strategy
+from mtlsweep.losses.base import OF_THE_ENGINE
 from mtlsweep.runs import RunDirectory
 from mtlsweep.train.epoch import Trainer
 
@@ -87,7 +88,7 @@ def _attributes(strategy: nn.Module) -> dict[str, dict[str, Any]]:
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, value in vars(module).items():
-        of_the_engine = name == "generator" and isinstance(module, Strategy)  # made anew for every epoch
+        of_the_engine = name in OF_THE_ENGINE and isinstance(module, Strategy)
         if name not in _OF_EVERY_MODULE and not of_the_engine:
             yield name, value
 

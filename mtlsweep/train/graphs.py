@@ -56,7 +56,7 @@ class CudaRecorder:
 
     All of a run's graphs, which never run at the same time, take their memory from one pool; runs do run at the same time, and have a
     pool each.
-    The last one is kept until there is a newer one: a pool that no graph uses is given up, and every epoch would ask for new memory.
+    The last one is kept until there is a newer one: a pool that no graph uses any more is given up.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """The training steps of a run. Only its first one, which is checked, is copied to the host before the epoch's end."""
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -40,6 +41,7 @@ class Kept:
         totals: sums over the epoch's steps.
         shares: what a step of so many images adds to them (see `_shares`).
         replayer: of the steps.
+        branches: of the strategy's parts (`Strategy.branch`), in the epoch.
         executed: kinds of steps that Python has executed.
         warm: the number of steps that it has.
     """
@@ -54,6 +56,7 @@ class Kept:
         self.totals = torch.zeros(len(Outcome._fields), dtype=torch.float64, device=device)
         self.shares = {batch: _shares(batch, count, trainer).to(device) for batch in {min(size, count), count % size}}
         self.replayer = Replayer(trainer.record) if trainer.record else None
+        self.branches: list[Hashable] = []
         self.executed: set[Kind] = set()
         self.warm = 0
 
@@ -74,9 +77,7 @@ class Pass:
         kept.order.copy_(torch.from_numpy(stream(trainer.seed, "order", moment.epoch).permutation(len(kept.order))))
         kept.codes.copy_(Augmentation.draw(len(kept.order), stream(trainer.seed, "augment", moment.epoch)))
         kept.totals.zero_()
-        self.for_this_epoch = any(isinstance(part, Strategy) and part.reads_epoch for part in trainer.strategy.modules())
-        if self.for_this_epoch and kept.replayer:
-            kept.replayer.forget()
+        self._begin_epoch()
         self._reseed()
         self.at: int | None = None  # the step whose mini-batch is in the window
 
@@ -112,8 +113,8 @@ class Pass:
         return Kind(full, due=step % getattr(self.trainer.strategy, "refresh", 1) == 0)
 
     def _replayed(self, kind: Kind, step: int) -> bool:
-        """Whether the step has been done by a replay. A partial mini-batch, one an epoch, is not recorded for its epoch alone."""
-        if not self.kept.replayer or not (kind.full or not self.for_this_epoch):
+        """Whether the step has been done by a replay."""
+        if not self.kept.replayer:
             return False
         if kind.full and self.at != step:
             torch.arange(step * len(self.kept.window), (step + 1) * len(self.kept.window), out=self.kept.window)
@@ -134,6 +135,17 @@ class Pass:
             return
         self.execute(kept.order[kept.window], kept.codes[:, kept.window], step)
         kept.window += len(kept.window)
+
+    def _begin_epoch(self) -> None:
+        """Tell the strategy; what was recorded of another of its branches is of no use any more."""
+        epoch, total_epochs = self.moment.epoch, self.moment.total_epochs
+        parts = [part for part in self.trainer.strategy.modules() if isinstance(part, Strategy)]
+        for part in parts:
+            part.begin_epoch(epoch, total_epochs, self.trainer.engine.device)
+        branches = [part.branch(epoch, total_epochs) for part in parts]
+        if self.kept.replayer and branches != self.kept.branches:
+            self.kept.replayer.forget()
+        self.kept.branches = branches
 
     def _reseed(self) -> None:
         """The strategy's generator is always the same object: what was recorded draws from it."""
