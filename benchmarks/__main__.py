@@ -34,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     setting = (Setting.small(device) if given.quick else Setting(device, given.networks)).by(given.clock)
     record = Record(given.output / f"{datetime.now():%Y%m%d-%H%M%S}-{device.type}", machine.describe(device), given.quick)
     print(machine.sentence(record.machine), flush=True)
-    began = time.monotonic()
+    if given.minutes:
+        setting = setting.until(time.monotonic() + 60 * given.minutes)
     failed = []
     for name in given.parts or usual(device.type):
-        if given.minutes and time.monotonic() - began > 60 * given.minutes:
+        if setting.plan.over():
             _keep(record, name, Section(f"{name}: not measured", [], [f"{given.minutes:g} minutes were over"]))
         elif not _measured(name, setting, record):
             failed.append(name)
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clock", choices=CLOCKS, default="wall", help="cpu: on a machine that others use, with --threads 1 (default: wall)"
     )
-    parser.add_argument("--minutes", type=float, metavar="M", help="begin no part after so many (default: all are measured)")
+    parser.add_argument("--minutes", type=float, metavar="M", help="begin nothing after so many (default: all is measured)")
     parser.add_argument("--quick", action="store_true", help="see that every part works, in seconds; the figures mean nothing")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="DIR", help="where the files go (default: benchmarks/results)")
     return parser

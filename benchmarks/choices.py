@@ -35,7 +35,7 @@ CUDA: dict[str, Options] = {
 def engines(network: str, device: torch.device) -> dict[str, Options]:
     """What is measured of a network."""
     every = CUDA if device.type == "cuda" else CPU
-    return {name: _for(network, chosen) for name, chosen in every.items() if name == FASTEST or _for(network, chosen) == chosen}
+    return {name: chosen for name, chosen in every.items() if not too_long(network, device, chosen)}
 
 
 def engine(network: str, device: torch.device) -> tuple[str, Options]:
@@ -44,6 +44,6 @@ def engine(network: str, device: torch.device) -> tuple[str, Options]:
     return name, engines(network, device)[name]
 
 
-def _for(network: str, chosen: Options) -> Options:
-    """Compiling the smallest network would take longer than all else that is done with it."""
-    return chosen | {"compile": False} if network == TINY and chosen.get("compile") else chosen
+def too_long(network: str, device: torch.device, chosen: Options) -> bool:
+    """Whether compiling would take longer than all else that is done with the smallest network. On a GPU it is what is to be tried."""
+    return network == TINY and device.type == "cpu" and bool(chosen.get("compile"))

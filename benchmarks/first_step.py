@@ -6,6 +6,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
+import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 NO_STEP = 3
@@ -23,6 +24,8 @@ def leave_after(steps: int) -> None:
 
     def leave(*arguments: object) -> None:
         if next(numbers) == steps:
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize()
             print(peak_memory(), flush=True)
             os._exit(0)
 

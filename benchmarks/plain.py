@@ -153,4 +153,5 @@ def as_torch_has_it() -> None:
     """Undo what the engine sets for the whole process."""
     torch.backends.cudnn.deterministic = False
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = True  # in convolutions, where a GPU can
     give_freed_memory_back()

@@ -37,6 +37,10 @@ class Setting:
         """With another time for the part."""
         return self if self.quick else replace(self, plan=replace(self.plan, seconds=seconds))
 
+    def until(self, moment: float) -> "Setting":
+        """With an end, on `time.monotonic`."""
+        return replace(self, plan=replace(self.plan, until=moment))
+
     def by(self, clock: str) -> "Setting":
         """With another clock."""
         return replace(self, plan=replace(self.plan, clock=clock))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from benchmarks.timing import Subject
+from benchmarks.timing import Subject, synchronize
 from mtlsweep import data
 from mtlsweep.catalogue import OPTIONS, call_of
 from mtlsweep.config import DataConfig, EngineConfig
@@ -34,8 +34,9 @@ LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 5e-4
 # Its second epoch (the engine checks a run's first step), the coarse loss at full strength.
 MOMENT = Moment(epoch=1, total_epochs=200, coarse_factor=1.0)
 
-# Steps of the recipe's 200 epochs: the length of run that `auto` chooses for.
-RUN_STEPS = 200 * 391
+# Steps of the recipe's epoch, and of its 200: the length of run that `auto` chooses for.
+EPOCH_STEPS = 391
+RUN_STEPS = 200 * EPOCH_STEPS
 
 # Networks by the names of `conf/model`, and one that is small enough to try the measurement itself; no run of it is long.
 TINY = "tiny"
@@ -90,7 +91,9 @@ class Ours:
         Args:
             lanes: so many runs at once, which differ in nothing; a step is one of each.
         """
-        return Subject(lambda steps: partial(_epoch, [_Run(self._trainer(steps * self.batch)) for _ in range(lanes)]))
+        # What an epoch costs beside its steps is much, set beside a few replays: a whole one is timed.
+        steps = EPOCH_STEPS if self._engine().graph and self.network != TINY else None
+        return Subject(lambda count: partial(_epoch, [_Run(self._trainer(count * self.batch)) for _ in range(lanes)]), steps)
 
     def epochs(self, train: int, test: int) -> Subject:
         """One step is a training epoch on `train` images and an evaluation on `test`, as in a run."""
@@ -138,7 +141,11 @@ class Ours:
         with seeded_torch(SEED, "strategy"):
             strategy = build(_call("loss", self.loss, self.loss_options))
         schedule = {"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "batch_size": self.batch}
-        return build_trainer(network(self.network), strategy, _resident(train, test, engine.device), engine, schedule, SEED)
+        trainer = build_trainer(network(self.network), strategy, _resident(train, test, engine.device), engine, schedule, SEED)
+        if trainer.engine.compile != engine.compile:
+            raise RuntimeError("it could not be compiled")
+        synchronize(engine.device)  # a lane's stream does not wait for this one's work
+        return trainer
 
     def _engine(self) -> Engine:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}
@@ -170,6 +177,16 @@ class _Run:
         self.evaluates = evaluates
         self.paused = False
         self.lane = Lane(self._turns(), trainer.engine.device, draws=False)
+        self._engine = trainer.engine
+
+    def check(self) -> None:
+        """See that nothing has been measured under another name.
+
+        Raises:
+            RuntimeError: its steps could not be recorded.
+        """
+        if self.trainer.engine != self._engine:
+            raise RuntimeError(f"it went on as {self.trainer.engine}")
 
     def _turns(self) -> Turns[None]:
         while True:
@@ -190,6 +207,8 @@ def _epoch(runs: list[_Run]) -> None:
     while going := {run.lane: run for run in runs if not run.paused}:
         for lane in ready(list(going)):
             lane.turn()
+    for run in runs:
+        run.check()
 
 
 def _epochs(run: _Run, count: int) -> None:

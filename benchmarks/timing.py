@@ -5,6 +5,7 @@ spread is that over the rounds.
 """
 
 import gc
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,9 @@ CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": cpu_
 # Rounds that are made even when the time is up: fewer have no spread.
 LEAST = 3
 
+# How often a subject performs its steps before it is timed. The second time a GPU's graphs of the last of them are recorded.
+WARM_UPS = {"cpu": 1, "cuda": 2}
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -49,14 +53,20 @@ class Plan:
     Attributes:
         steps: performed by each subject in a round.
         rounds: the most.
-        seconds: after which no round is begun that would not end in time, the warm-up included; `LEAST` rounds are made in any case.
+        seconds: after which no round is begun that would not end in time, the warm-up included; `LEAST` rounds are made all the same.
+        until: on `time.monotonic`; nothing is begun after it, but for the first round.
         clock: of `CLOCKS`.
     """
 
     steps: int
     rounds: int
     seconds: float
+    until: float = math.inf
     clock: str = "wall"
+
+    def over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return time.monotonic() > self.until
 
 
 class Spread(NamedTuple):
@@ -103,7 +113,7 @@ def measure(
     device: torch.device,
     clock: Callable[[], float] | None = None,
 ) -> Comparison:
-    """Time subjects, each after a warm-up of as many steps as it will perform in a round.
+    """Time subjects, each after a warm-up of as many steps as it will perform in a round, or of twice as many (`WARM_UPS`).
 
     A subject that raises while it is prepared or warmed up is left out, and the reason kept; later errors are raised. A clock that is given
     takes the place of the plan's.
@@ -116,7 +126,7 @@ def measure(
     last = 0.0
     for count in range(plan.rounds if ready else 0):
         start = clock()
-        if count >= LEAST and start - began + last > plan.seconds:
+        if (count >= LEAST and start - began + last > plan.seconds) or (count and plan.over()):
             break
         gc.collect()
         for name in _rotated(list(ready), count):
@@ -133,8 +143,11 @@ def _warm_up(
     for name, subject in subjects.items():
         start = clock()
         try:
+            if plan.over():
+                raise TimeoutError("the time was over")
             perform = subject.prepare(subject.steps or plan.steps)
-            _time(perform, device, clock)
+            for _ in range(WARM_UPS[device.type]):
+                _time(perform, device, clock)
         except Exception as error:  # another library's, or of a compiler: one subject less, not one measurement less
             comparison.failed[name] = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
         else:

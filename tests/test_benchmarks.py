@@ -1,7 +1,9 @@
 """The benchmarks' logic: how subjects are timed, that they do what they are named for, and that every part works. No time is checked."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +15,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks import __main__ as command
-from benchmarks import libraries, plain, subjects
+from benchmarks import libraries, plain, subjects, timing
 from benchmarks.choices import CUDA, FASTEST, engines
 from benchmarks.parts import PARTS, Part, loops, usual
 from benchmarks.parts.determinism import digest
@@ -25,6 +27,10 @@ from benchmarks.subjects import TINY, Ours
 from benchmarks.timing import LEAST, Comparison, Plan, Spread, Subject, measure
 from mtlsweep.catalogue import OPTIONS, call_of
 from mtlsweep.settings import build
+from mtlsweep.train import build as build_module
+from mtlsweep.train.engine import Engine
+from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.steps import Moment
@@ -78,6 +84,27 @@ def test_no_round_is_begun_that_would_not_end_in_time(seconds: float, rounds: in
     machine = Machine()
     comparison = measure({"ten": machine.subject("ten", 5)}, Plan(2, 6, seconds), CPU, machine.clock)
     assert len(comparison.times["ten"]) == rounds  # of 10 s, after as long a warm-up
+
+
+def test_nothing_is_begun_when_the_time_is_over() -> None:
+    machine = Machine()
+    over = replace(Plan(1, 6, 1e9), until=time.monotonic() - 1)
+    comparison = measure({"late": machine.subject("late", 1)}, over, CPU, machine.clock)
+    assert (machine.done, comparison.failed) == ([], {"late": "TimeoutError: the time was over"})
+
+
+def test_no_second_round_is_begun_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    monkeypatch.setattr(time, "monotonic", machine.clock)
+    comparison = measure({"ten": machine.subject("ten", 10)}, Plan(1, 6, 1e9, until=15.0), CPU, machine.clock)
+    assert len(comparison.times["ten"]) == 1
+
+
+def test_a_gpu_is_warmed_up_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    monkeypatch.setattr(timing, "synchronize", lambda device: None)
+    measure({"a": machine.subject("a", 1)}, Plan(1, 3, 1e9), torch.device("cuda"), machine.clock)
+    assert len(machine.done) == 2 + 3
 
 
 def test_a_subject_that_cannot_run_is_left_out_and_says_why() -> None:
@@ -171,6 +198,26 @@ def test_settings_reach_the_engine() -> None:
     assert "not compiled" not in Ours("resnet20", CPU, 4).choices()  # what a run of 200 epochs gets
 
 
+def test_what_could_not_be_compiled_is_not_measured_under_the_name_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(trainer: Trainer) -> None:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(Trainer, "compile", fails)
+    compared = {"compiled": Ours(TINY, CPU, 4, options={"compile": True}).training()}
+    assert measure(compared, Plan(1, 2, 0), CPU).failed == {"compiled": "RuntimeError: it could not be compiled"}
+
+
+def test_what_could_not_be_recorded_is_not_measured_under_the_name_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(body: object, generator: object) -> None:
+        raise RecordingFailed("there is no way")
+
+    monkeypatch.setattr(build_module, "CudaRecorder", lambda: refuses)
+    monkeypatch.setattr(Ours, "_engine", lambda ours: Engine(CPU, "fp32", channels_last=True, threads=1, compile=False, graph=True))
+    comparison = measure({"recorded": Ours(TINY, CPU, 4).training()}, Plan(WARMUP_STEPS + 1, 2, 0), CPU)
+    assert list(comparison.failed) == ["recorded"]
+    assert "it went on as cpu" in comparison.failed["recorded"]
+
+
 def test_plain_crops_are_windows_of_the_padded_image_half_of_them_flipped() -> None:
     torch.manual_seed(0)
     images = torch.rand(64, 3, 32, 32)
@@ -224,7 +271,8 @@ def test_a_gpu_climbs_the_whole_ladder_and_a_cpu_what_it_can() -> None:
     assert rungs("resnet20", torch.device("cuda")) == RUNGS
     assert list(RUNGS)[:-1] == list(rungs("resnet20", CPU))
     assert engines("resnet20", torch.device("cuda")) == CUDA
-    assert engines(TINY, torch.device("cuda"))[FASTEST] == CUDA[FASTEST] | {"compile": False}
+    assert engines(TINY, torch.device("cuda"))[FASTEST] == CUDA[FASTEST]
+    assert not any(options["compile"] for options in rungs(TINY, CPU).values())
 
 
 def test_parts_of_a_gpu_fit_ten_minutes_and_share_their_time_among_the_architectures() -> None:

@@ -3,11 +3,13 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import needs_real_data, real_data
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.datasets import cifar
 from torchvision.transforms import functional as reference
 
@@ -239,7 +241,7 @@ class TestAugmentation:
         return reference.normalize(reference.to_tensor(image), self.MEAN, self.STD)
 
     def normalized(self, images: torch.Tensor) -> torch.Tensor:
-        return normalize(images, torch.tensor(self.MEAN).view(3, 1, 1), torch.tensor(self.STD).view(3, 1, 1))
+        return normalize(images, torch.tensor(255.0), torch.tensor(self.MEAN).view(3, 1, 1), torch.tensor(self.STD).view(3, 1, 1))
 
     @pytest.mark.parametrize("codes", [CORNERS, Augmentation.draw(40, stream(0, "test"))], ids=["corners", "drawn"])
     def test_it_equals_torchvision_bit_for_bit(self, codes: torch.Tensor) -> None:
@@ -247,6 +249,22 @@ class TestAugmentation:
         ours = self.normalized(Augmentation(self.IMAGES).batch(indices, codes))
         expected = [self.reference(index, tuple(code)) for index, code in zip(indices.tolist(), codes.T.tolist(), strict=True)]
         assert torch.equal(ours, torch.stack(expected))
+
+    def test_no_image_is_divided_by_a_number_of_the_hosts(self) -> None:
+        """Which a GPU would do otherwise than torchvision."""
+        divisors: list[object] = []
+
+        class Divisions(TorchDispatchMode):
+            def __torch_dispatch__(self, operation: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+                divisors.extend(arguments[1:] if "div" in operation._schema.name else ())
+                return operation(*arguments, **(options or {}))
+
+        with Divisions():
+            self.normalized(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+        assert [type(divisor) for divisor in divisors] == [torch.Tensor, torch.Tensor]
+        with Divisions():
+            torch.zeros(1).div_(255)
+        assert divisors[2:] == [255]
 
     def test_the_middle_crop_is_the_image_itself(self) -> None:
         codes = torch.tensor([4, 4, 0])[:, None].expand(3, 40)

@@ -29,7 +29,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "graddrop": ("graddrop", {}),  # a vector operation on both gradients
     "moco": ("moco", {}),  # the same, with a state of their size
 }
-# Of the strategy whose steps differ in cost: a whole turn is timed.
+# Of the strategy whose steps differ in cost: a whole turn is timed, where it is not an epoch.
 STEPS = {"pcgrad, refresh 10": 10}
 
 
@@ -46,7 +46,7 @@ def run(setting: Setting) -> Iterator[Section]:
 def _subject(setting: Setting, network: str, name: str) -> Subject:
     loss, changes = KINDS[name]
     subject = Ours(network, setting.device, setting.batch, loss, changes, _engine(setting, network)).training()
-    return Subject(subject.prepare, STEPS.get(name))
+    return Subject(subject.prepare, subject.steps or STEPS.get(name))
 
 
 def _engine(setting: Setting, network: str) -> Options:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 
 from benchmarks import subjects
-from benchmarks.choices import Options, options
+from benchmarks.choices import Options, options, too_long
 from benchmarks.section import Section, times, training_layout
 from benchmarks.setting import Setting
-from benchmarks.subjects import TINY, Ours
+from benchmarks.subjects import Ours
 from benchmarks.timing import measure
 
 RESIDENT = "data in memory, fp32"
@@ -36,4 +36,4 @@ def run(setting: Setting) -> Iterator[Section]:
 def rungs(network: str, device: torch.device) -> dict[str, Options]:
     """Those of a network (see `choices.engines`) on a device."""
     possible = {name: chosen for name, chosen in RUNGS.items() if device.type == "cuda" or not chosen["graph"]}
-    return {name: chosen for name, chosen in possible.items() if network != TINY or not chosen["compile"]}
+    return {name: chosen for name, chosen in possible.items() if not too_long(network, device, chosen)}

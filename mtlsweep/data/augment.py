@@ -12,9 +12,13 @@ PADDING = 4
 SIZE = 32
 
 
-def normalize(images: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """uint8 `(B, 3, 32, 32)` -> float32, `(x / 255 - mean) / std`; mean and std are `(3, 1, 1)`."""
-    return images.float().div_(255).sub_(mean).div_(std)
+def normalize(images: torch.Tensor, white: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """uint8 `(B, 3, 32, 32)` -> float32, `(x / white - mean) / std`; mean and std are `(3, 1, 1)`.
+
+    `white` is 255, a scalar on the images' device: by a number of the host's a GPU does not divide, it multiplies by the reciprocal, which
+    rounds half of the 256 values another way (torch's BinaryDivTrueKernel.cu).
+    """
+    return images.float().div_(white).sub_(mean).div_(std)
 
 
 class Augmentation:

@@ -20,6 +20,7 @@ class Resident:
     augmentation: Augmentation
     validation: Split | None
     test: Split
+    white: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
 
@@ -27,13 +28,14 @@ class Resident:
     def of(cls, dataset: Dataset, device: torch.device) -> "Resident":
         """Move a data set to a device."""
         train = dataset.train.to(device)
+        white = torch.tensor(255.0, device=device)
         statistics = (torch.tensor(values, device=device).view(3, 1, 1) for values in (dataset.mean, dataset.std))
         validation = dataset.validation.to(device) if dataset.validation else None
-        return cls(train, Augmentation(train.images), validation, dataset.test.to(device), *statistics)
+        return cls(train, Augmentation(train.images), validation, dataset.test.to(device), white, *statistics)
 
     def prepare(self, images: torch.Tensor, engine: Engine) -> torch.Tensor:
         """uint8 images -> what the network takes."""
-        return normalize(images, self.mean, self.std).contiguous(memory_format=engine.memory_format)
+        return normalize(images, self.white, self.mean, self.std).contiguous(memory_format=engine.memory_format)
 
 
 def resident(settings: dict[str, Any], device: torch.device) -> Resident:
