@@ -100,6 +100,16 @@ def _give_up(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
     # Where that raised, it has not told the allocator. The function has no public name; torch's own MemPool contexts use it.
     with contextlib.suppress(RuntimeError, AttributeError):
         torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+    with contextlib.suppress(RuntimeError):
+        _record_something()
+
+
+def _record_something() -> None:
+    """In torch 2.11 torch's own generator, part of every recording, cannot be drawn from after one that failed until another succeeds."""
+    number, graph = torch.zeros((), device="cuda"), torch.cuda.CUDAGraph()
+    graph.capture_begin(capture_error_mode="thread_local")
+    number.add_(1)
+    graph.capture_end()
 
 
 class Replayer:
