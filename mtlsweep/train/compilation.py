@@ -59,8 +59,9 @@ def compile_network(network: Network, batch: Batch, eval_batch: int, backward_pa
         Exception: of many types, where there is no compiler or it fails.
     """
     _prepare()
-    trunk = torch.compile(network.model.trunk, dynamic=False)
-    compiled = Compiled(trunk, torch.compile(differentiate, dynamic=False), backward_passes, len(batch.images), eval_batch)
+    # In one piece or not at all: in pieces it would be slower, and nothing would say so.
+    trunk, both = (torch.compile(passes, dynamic=False, fullgraph=True) for passes in (network.model.trunk, differentiate))
+    compiled = Compiled(trunk, both, backward_passes, len(batch.images), eval_batch)
     with _untouched(network.model):
         if 1 in backward_passes:
             with network.autocast():
