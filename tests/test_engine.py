@@ -20,7 +20,7 @@ from mtlsweep.train import build as build_module
 from mtlsweep.train import processor
 from mtlsweep.train import run as run_module
 from mtlsweep.train.compilation import compile_network
-from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, resolve
+from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, notes, resolve
 from mtlsweep.train.graphs import RecordingFailed
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.two_gradients import receive, through
@@ -200,6 +200,22 @@ def test_what_cannot_be_recorded_is_executed_by_python_and_said(cli: CommandLine
     assert float(metrics(run)[0]["fine_loss"]) == pytest.approx(
         float(metrics(plain)[0]["fine_loss"]), rel=1e-3
     )  # fused SGD rounds otherwise
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"flags": "avx2", "vendor_id": "AuthenticAMD"}, ["has no instructions for it, and fp32 is several times as fast"]),
+        ({"flags": "avx512_bf16", "vendor_id": "GenuineIntel"}, ["is not known to gain by it"]),
+        ({}, ["is not known to gain by it"]),
+        ({"flags": "avx512_bf16", "vendor_id": "AuthenticAMD"}, []),
+    ],
+)
+def test_bf16_where_it_is_no_gain_is_said(known: dict[str, str], said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "facts", lambda: known)
+    asked, cpu = AUTO | {"precision": "bf16"}, torch.device("cpu")
+    assert notes(asked, cpu) == [f"note: engine.precision=bf16: this processor {words}" for words in said]
+    assert notes(AUTO, cpu) == notes(asked, torch.device("cuda")) == []
 
 
 def test_without_a_gpu_there_are_no_cuda_graphs_and_that_is_said(cli: CommandLine) -> None:

@@ -98,6 +98,19 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph)
 
 
+def notes(settings: dict[str, Any], device: torch.device) -> list[str]:
+    """What was asked for and is no gain on this device, a line for people each."""
+    if device.type != "cpu":
+        return []
+    found = []
+    if settings["graph"]:
+        found.append("note: engine.graph=true: there are no CUDA graphs on a CPU; the steps are executed one by one")
+    if settings["precision"] == "bf16" and not processor.fast_in_bf16():
+        why = "has no instructions for it, and fp32 is several times as fast" if processor.lacks_bf16() else "is not known to gain by it"
+        found.append(f"note: engine.precision=bf16: this processor {why}")
+    return found
+
+
 @cache
 def _default_threads() -> int:
     """What torch chose when the process began, before any run asked for another number."""

@@ -24,6 +24,11 @@ def instructions() -> frozenset[str]:
     return frozenset(facts().get("flags", "").split())
 
 
+def lacks_bf16() -> bool:
+    """Whether it is known not to multiply bf16 numbers itself: a convolution then takes ten times as long as in fp32 (Zen 3)."""
+    return bool(instructions()) and not {"amx_bf16", "avx512_bf16"} & instructions()
+
+
 def fast_in_bf16() -> bool:
     """Whether products of bf16 numbers take less time than those of fp32.
 

@@ -17,7 +17,7 @@ from mtlsweep.runs import Claim
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
-from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.engine import Engine, notes, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
@@ -121,8 +121,8 @@ class Run:
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
-        if self.settings["engine"]["graph"] and engine.device.type == "cpu":
-            self.display.once("note: engine.graph=true: there are no CUDA graphs on a CPU; the steps are executed one by one")
+        for line in notes(self.settings["engine"], engine.device):
+            self.display.once(line)
         return trainer
 
     def _read_checkpoint(self, engine: Engine) -> dict[str, Any] | None:
