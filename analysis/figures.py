@@ -1,5 +1,6 @@
 """Draws the figures of one setting: over the epochs, over seeds, and against cost. Each has a panel for each architecture."""
 
+import textwrap
 from collections.abc import Mapping
 from itertools import cycle
 from typing import Any
@@ -19,6 +20,7 @@ Colour = tuple[float, float, float]
 _GREY = "0.75"
 _PANEL = (4.0, 3.2)  # inches
 _LEGEND = 1.9  # inches
+_LETTERS = 30  # of a name on a line: names of a search's trials would leave no room for the panels
 _DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1))  # so that lines on top of each other are seen
 # Without the grey one, which is the others'.
 _COLOURS = [colour for place, colour in enumerate(sns.color_palette("colorblind", 10)) if place != 7]
@@ -77,7 +79,8 @@ def _lines(axes: Axes, rows: pd.DataFrame, column: str, data: Data) -> None:
 def _strip(data: Data) -> Figure:
     """Every seed's best accuracy as a point, the mean as a bar; a strategy far below the others is named at the edge."""
     names = list(data.table.rows)
-    figure, panels = _panels(data, 1, height=max(_PANEL[1], 0.3 * len(names) + 1))
+    shown = [_folded(name) for name in names]
+    figure, panels = _panels(data, 1, height=max(_PANEL[1], 0.3 * len(names) + 1, 0.15 * sum(name.count("\n") + 1 for name in shown) + 1))
     for place, architecture in enumerate(data.table.columns):
         axes = panels[0][place]
         rows = data.runs[data.runs["architecture"] == architecture]
@@ -92,7 +95,7 @@ def _strip(data: Data) -> Figure:
             else:
                 axes.plot([mean, mean], [y - 0.3, y + 0.3], color="black", linewidth=1.5)
         axes.set(title=f"{architecture} ({_seeds(rows)})", xlabel="best fine test accuracy (%)", ylabel="", xlim=(low, high))
-        axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names))
+        axes.set_yticks(range(len(names)), shown if place == 0 else [""] * len(names), fontsize="small")
         axes.set_ylim(len(names) - 0.5, -0.5)
     figure.suptitle(f"Best fine test accuracy: every seed, and the mean\n{data.table.title}", fontsize="medium")
     return figure
@@ -122,7 +125,7 @@ def _points(axes: Axes, rows: pd.DataFrame, palette: Mapping[str, Colour]) -> No
     front = front[front["mean"] >= low]
     axes.step(front["hours"], front["mean"], where="post", color="black", linewidth=0.8, zorder=1)
     for name, point in front.iterrows():
-        axes.annotate(str(name), (point["hours"], point["mean"]), (4, 5), textcoords="offset points", fontsize="x-small")
+        axes.annotate(_folded(str(name)), (point["hours"], point["mean"]), (4, 5), textcoords="offset points", fontsize="x-small")
     axes.margins(x=0.15)
     axes.set_ylim(low, high)
     below = [f"{name} {mean:.1f}" for name, mean in points["mean"].items() if mean < low]
@@ -157,11 +160,18 @@ def _finish(figure: Figure, data: Data, title: str) -> Figure:
     """The title, and a legend of the strategies in colour beside the panels."""
     figure.suptitle(f"{title}\n{data.table.title}", fontsize="medium")
     palette, dashes = _palette(data), _dashes(data)
-    lines = [Line2D([], [], color=palette[name], linestyle=(0, dashes[name]) if dashes[name] else "-", label=name) for name in data.shown]
+    lines = [
+        Line2D([], [], color=palette[name], linestyle=(0, dashes[name]) if dashes[name] else "-", label=_folded(name))
+        for name in data.shown
+    ]
     others = len(data.table.rows) - len(data.shown)
     grey = [Line2D([], [], color=_GREY, label=f"{others} others")] if others else []
     figure.legend(handles=[*lines, *grey], loc="outside right center", fontsize="small")
     return figure
+
+
+def _folded(name: str) -> str:
+    return "\n".join(textwrap.wrap(name, _LETTERS, break_long_words=False))
 
 
 def _palette(data: Data) -> dict[str, Colour]:

@@ -1,6 +1,9 @@
 """The plots show the runs: their lines are the means over seeds, their fronts what nobody beats, and damaged files are named."""
 
 import sys
+import warnings
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from statistics import mean
 
@@ -62,6 +65,15 @@ def test_the_cost_plot_names_the_pareto_front(grid: Grid, drawn_of: Data) -> Non
     assert set(pareto(cost, gain)) == expected
     texts = [text.get_text() for text in draw(drawn_of)["cost"].axes[0].texts]
     assert set(texts) - {text for text in texts if text.startswith("▾")} == expected - {"atwhc"}
+
+
+def test_names_of_a_searchs_trials_leave_room_for_the_panels(drawn_of: Data) -> None:
+    trials = {name: f"self_fading[weight=0.59504{place}, power=2.16097, fade=0.00034312]" for place, name in enumerate(drawn_of.table.rows)}
+    table = replace(drawn_of.table, columns=["resnet20"], rows={trials[name]: found[:1] for name, found in drawn_of.table.rows.items()})
+    runs, epochs = (frame[frame["architecture"] == "resnet20"].replace({"strategy": trials}) for frame in (drawn_of.runs, drawn_of.epochs))
+    with warnings.catch_warnings(action="error"):  # which matplotlib gives where there is none
+        for figure in draw(Data(table, runs, epochs, [trials[name] for name in drawn_of.shown])).values():
+            figure.savefig(BytesIO())
 
 
 def test_equal_cost_leaves_the_better_one() -> None:
