@@ -26,7 +26,7 @@ def cpu_seconds() -> float:
 # spend waiting for each other.
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": cpu_seconds}
 
-# Rounds that are made even when the time is up: fewer have no spread.
+# Rounds that are made even when a plan's seconds are over: fewer have no spread.
 LEAST = 3
 
 # How often a subject performs its steps before it is timed. The second time a GPU's graphs of the last of them are recorded.

@@ -29,7 +29,7 @@ class Part:
     Attributes:
         run: measures, and yields its tables as they are done.
         cpu: seconds for it, and steps of a round, on a CPU; None: only measured when it is asked for.
-        cuda: the same on a GPU. All together leave a minute and a half of ten for what overruns: three rounds are made in any case.
+        cuda: the same on a GPU. All together leave a minute and a half of ten for what overruns: until `--minutes`, three rounds are made.
     """
 
     run: Callable[[Setting], Iterator[Section]]
