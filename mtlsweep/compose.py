@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -9,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mtlsweep.errors import UserError
@@ -34,7 +35,7 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._options: dict[tuple[str, str], Any] = {}
-        self._chosen: dict[tuple[str, ...], DictConfig] = {}
+        self._chosen: dict[tuple[str, ...], _Composed] = {}
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
 
@@ -44,12 +45,12 @@ class Composer:
         Raises:
             UserError, HydraException, OmegaConfBaseException: the overrides do not describe a run.
         """
-        config = self._with_values(sweep_config, overrides)
-        if config is None:  # all of it by Hydra, whose messages say what is wrong
-            config = self._loader.load_sweep_config(sweep_config, list(overrides))
-        return self.cell(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), config.hydra)
+        composed = self._with_values(sweep_config, overrides)
+        if composed is None:  # all of it by Hydra, whose messages say what is wrong
+            composed = _Composed.apart(self._loader.load_sweep_config(sweep_config, list(overrides)))
+        return self._cell(composed)
 
-    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> "_Composed | None":
         """As Hydra composes it, but cells that choose the same options share that part, which takes most of the time.
 
         Hydra sets values after it has merged all options, so nothing else is done here; None where there is more than plain values.
@@ -61,14 +62,13 @@ class Composer:
         choices = tuple(text for text, override in zip(overrides, parsed, strict=True) if override not in values)
         try:
             if choices not in self._chosen:
-                self._chosen[choices] = self._loader.load_sweep_config(sweep_config, list(choices))
-            config = copy.deepcopy(self._chosen[choices])
+                self._chosen[choices] = _Composed.apart(self._loader.load_sweep_config(sweep_config, list(choices)))
+            config = copy.deepcopy(self._chosen[choices].config)
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-            config.hydra.overrides.task = list(overrides)
         except (HydraException, OmegaConfBaseException):
             return None
-        return config
+        return _Composed(config, self._chosen[choices].options, tuple(overrides))
 
     def _parse(self, text: str) -> Override:
         if text not in self._parsed:
@@ -85,9 +85,11 @@ class Composer:
         Raises:
             UserError: a setting is at fault.
         """
-        options = {group: str(hydra_node.runtime.choices[group]) for group in GROUPS}
-        cell = Cell(check(config), options, {}, tuple(hydra_node.overrides.task))
-        return Cell(cell.settings, options, self._variant(config, cell), cell.overrides)
+        return self._cell(_Composed(config, _options(hydra_node), tuple(hydra_node.overrides.task)))
+
+    def _cell(self, composed: "_Composed") -> Cell:
+        cell = Cell(check(composed.config), composed.options, {}, composed.overrides)
+        return replace(cell, variant=self._variant(composed.config, cell))
 
     def _variant(self, config: DictConfig, cell: Cell) -> dict[str, Any]:
         variant: dict[str, Any] = {}
@@ -105,6 +107,27 @@ class Composer:
             config = self._loader.load_configuration(CONFIG_NAME, [f"{group}={option}"], RunMode.RUN, validate_sweep_overrides=False)
             self._options[group, option] = OmegaConf.to_container(config[group], resolve=True)
         return self._options[group, option]
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """What Hydra composed: a run's configuration, the chosen option of each group, and what was said to get it."""
+
+    config: DictConfig
+    options: dict[str, str]
+    overrides: tuple[str, ...]
+
+    @staticmethod
+    def apart(config: DictConfig) -> "_Composed":
+        """The run's part of a configuration, which loses Hydra's own node: it is the larger, and takes long to copy."""
+        options, overrides = _options(config.hydra), tuple(config.hydra.overrides.task)
+        with open_dict(config):
+            del config["hydra"]
+        return _Composed(config, options, overrides)
+
+
+def _options(hydra_node: Any) -> dict[str, str]:
+    return {group: str(hydra_node.runtime.choices[group]) for group in GROUPS}
 
 
 def _is_value(override: Override, config: DictConfig) -> bool:

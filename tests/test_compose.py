@@ -18,7 +18,7 @@ from mtlsweep.runs import Cell
 class OneByOne(Composer):
     """Composes every cell from the start."""
 
-    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> DictConfig | None:
+    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> None:
         return None
 
 

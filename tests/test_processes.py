@@ -189,9 +189,8 @@ def test_data_are_looked_for_before_the_sweep_begins(tmp_path: Path) -> None:
 
 
 def test_full_length_schedule_logs_the_benchmarks_learning_rates(tmp_path: Path) -> None:
-    """A real 200-epoch run of the real ResNet-20, on one batch of images."""
-    threads = str(os.cpu_count())  # real steps do gain
-    ended = finish(start(["data=synthetic", "data.train_size=128", "data.test_size=100"], tmp_path, OMP_NUM_THREADS=threads))
+    """A real 200-epoch run of a small ResNet, on one batch of images."""
+    ended = finish(start([*TINY, "schedule=cosine200", "data.train_size=128"], tmp_path))
     assert ended.status == 0, ended
     out = ended.out
     logged = dict(re.findall(r"TRAIN_METRICS: epoch=(\d+) .* lr=(\S+)", out))

@@ -52,8 +52,12 @@ def test_everyday_commands_run(tmp_path: Path) -> None:
 def test_long_commands_compose(tmp_path: Path) -> None:
     found = commands("bash gpu")
     assert ["python", "run.py"] in found
+    composed = set()
     for command in found:
-        assert "dry run, nothing trained" in run([*command, "dry_run=true"], tmp_path)
+        cells = frozenset(word for word in command if not word.startswith("hydra"))
+        fewer = ["loss=equal"] if cells in composed else []  # the same cells with another launcher: one strategy of them will do
+        composed.add(cells)
+        assert "dry run, nothing trained" in run([*command, *fewer, "dry_run=true"], tmp_path)
 
 
 def test_two_files_make_a_strategy(tmp_path: Path) -> None:

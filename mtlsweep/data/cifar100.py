@@ -2,13 +2,16 @@
 
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torchvision.datasets import CIFAR100
 
 from mtlsweep.data.dataset import Split
 from mtlsweep.errors import UserError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR100
 
 # Channel statistics of the training set, rounded as they are commonly used for CIFAR-100.
 MEAN = (0.5071, 0.4867, 0.4408)
@@ -37,7 +40,9 @@ def _read_split(root: Path, train: bool, download: bool) -> Split:
     return Split(torch.from_numpy(images.data), torch.tensor(images.targets), torch.from_numpy(np.asarray(coarse, dtype=np.int64)))
 
 
-def _open(root: Path, train: bool, download: bool) -> CIFAR100:
+def _open(root: Path, train: bool, download: bool) -> "CIFAR100":
+    from torchvision.datasets import CIFAR100  # with all its models: as long to load as torch, and other data do without
+
     try:
         return CIFAR100(str(root), train=train)
     except RuntimeError:  # what torchvision raises when a file is missing or its md5 is wrong

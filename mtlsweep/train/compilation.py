@@ -9,10 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch._dynamo.config
-import torch._functorch.config
-import torch._inductor.config
-import torch.compiler.config
 from torch import nn
 
 from mtlsweep.train.network import Batch, Network
@@ -77,18 +73,23 @@ def compile_network(network: Network, batch: Batch, eval_batch: int, backward_pa
 
 
 def _prepare() -> None:
+    from torch._dynamo import config as dynamo  # with the whole compiler: nearly as long to load as torch
+    from torch._functorch import config as functorch
+    from torch._inductor import config as inductor
+    from torch.compiler import config as compiler
+
     # A user's strategy may go backward from a loss itself before the engine does, on the same activations, which the first pass must
     # therefore not overwrite: the benchmark's own PCGrad is such a one.
-    torch._functorch.config.donated_buffer = False
+    functorch.donated_buffer = False
     # torch's cache on disk does not tell code that overwrites them from code that does not, and would serve it: the second gradient would
     # be wrong without a word (seen with torch 2.14.1).
-    if KEPT not in torch.compiler.config.cache_key_tag:  # which may hold a tag of the user's
-        torch.compiler.config.cache_key_tag += KEPT
+    if KEPT not in compiler.cache_key_tag:  # which may hold a tag of the user's
+        compiler.cache_key_tag += KEPT
     # A sweep compiles several architectures in several precisions; beyond this number torch goes on without compiling.
-    torch._dynamo.config.recompile_limit = 64
+    dynamo.recompile_limit = 64
     # The same sums in the same order every time: no kernel is chosen by a race between candidates.
-    if hasattr(torch._inductor.config, "deterministic"):
-        torch._inductor.config.deterministic = True
+    if hasattr(inductor, "deterministic"):
+        inductor.deterministic = True
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # which warns that a CPU is no GPU
 
 
