@@ -76,9 +76,12 @@ def test_targets_named_are_in_the_makefile() -> None:
     assert set(re.findall(r"make ([a-z]+)", README)) <= targets
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")], ids=lambda page: page.parent.name
+)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
 def test_strategies_and_curricula_listed_are_all_there_are() -> None:
