@@ -17,7 +17,7 @@ from mtlsweep.errors import UserError
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell
 from mtlsweep.runs.cell import GROUPS
-from mtlsweep.settings import CALLS, Settings, check
+from mtlsweep.settings import CALLS, check
 
 CONFIG_NAME = "config"
 
@@ -34,7 +34,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
-        self._options: dict[tuple[str, str], Any] = {}
+        self._options: dict[tuple[str, str], Any] = {}  # the values in an option's file
         self._chosen: dict[tuple[str, ...], _Composed] = {}
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
@@ -92,21 +92,24 @@ class Composer:
         return replace(cell, variant=self._variant(composed.config, cell))
 
     def _variant(self, config: DictConfig, cell: Cell) -> dict[str, Any]:
+        self._look_up([(group, cell.options[group]) for group in CALLS])
         variant: dict[str, Any] = {}
         for group in CALLS:
             values = OmegaConf.to_container(config[group], resolve=True)
             assert isinstance(values, dict)
-            option = self._option(group, cell.options[group])
+            option = self._options[group, cell.options[group]]
             variant |= {f"{group}.{key!s}": value for key, value in values.items() if key not in option or option[key] != value}
         if cell.source:
             variant["loss.path"] = f"{cell.source.name}@{cell.identity['loss']['source'][:6]}"
         return {key: value for key, value in variant.items() if value != {}}
 
-    def _option(self, group: str, option: str) -> Settings:
-        if (group, option) not in self._options:
-            config = self._loader.load_configuration(CONFIG_NAME, [f"{group}={option}"], RunMode.RUN, validate_sweep_overrides=False)
-            self._options[group, option] = OmegaConf.to_container(config[group], resolve=True)
-        return self._options[group, option]
+    def _look_up(self, chosen: Sequence[tuple[str, str]]) -> None:
+        """Learn what is in the files of these options of groups, those that are not known yet in one composition."""
+        unknown = [choice for choice in chosen if choice not in self._options]
+        if unknown:
+            overrides = [f"{group}={option}" for group, option in unknown]
+            config = self._loader.load_configuration(CONFIG_NAME, overrides, RunMode.RUN, validate_sweep_overrides=False)
+            self._options |= {(group, option): OmegaConf.to_container(config[group], resolve=True) for group, option in unknown}
 
 
 @dataclass(frozen=True)
