@@ -183,7 +183,7 @@ def test_strategy_that_exits_fails_its_cell_only(tmp_path: Path) -> None:
 def test_data_are_looked_for_before_the_sweep_begins(tmp_path: Path) -> None:
     (tmp_path / "data" / "cifar-100-python").mkdir(parents=True)
     (tmp_path / "data" / "cifar-100-python" / "train").write_text("not the training set")
-    ended = finish(start(["-m", "seed=1,2", "data.download=false"], tmp_path))
+    ended = finish(start(["-m", "seed=1,2", "data.root=data", "data.download=false"], tmp_path))
     assert ended.status == 2
     assert re.fullmatch(r"error: CIFAR-100 damaged \(md5 mismatch\) in .*/data, .* use data=synthetic\n", ended.err)
 
