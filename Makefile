@@ -16,9 +16,9 @@ sweep: .venv/installed  ## three architectures x eight strategies on built-in im
 results: .venv/installed-test  ## check results/runs, and make the CSV, the tables and the report of them anew
 	$(BIN)/python -m analysis publish results
 
-# A file's tests in one process: they share what is slow to set up.
+# A file's tests in one process: they share what is slow to set up. The files in the order of tests/conftest.py, the slow ones first.
 test: .venv/installed-test  ## run all tests, several at a time
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-slurm: .venv/installed-test  ## run the tests that need SLURM, on one that it starts on this machine (root on Debian)
 	tests/slurm/slurm-up

@@ -5,6 +5,7 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,12 @@ sys.path.insert(0, str(ROOT))
 # A ResNet-8 of four channels on a few images of the built-in data: an epoch takes a tenth of a second.
 TINY = ["model.depth=8", "model.width=4", "data=synthetic", "schedule=smoke", "data.train_size=100", "data.test_size=100"]
 EVERY_EPOCH = "checkpoint_seconds=0"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start processes take longest and come first, so that in the end nobody waits for one of them alone."""
+    starts = Counter(item.path for item in items if item.get_closest_marker("processes"))
+    items.sort(key=lambda item: -starts[item.path])
 
 
 @dataclass
@@ -87,7 +94,10 @@ def start(arguments: Sequence[str], directory: Path, **environment: str) -> subp
 
 def finish(process: subprocess.Popen[str]) -> Ended:
     """Wait for a process and take what it printed."""
-    out, err = process.communicate(timeout=300)
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()  # one that did not end in time trains on, beside all the other tests
     return Ended(process.returncode, out, err)
 
 
