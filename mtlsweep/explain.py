@@ -1,9 +1,11 @@
 """Hydra's and OmegaConf's errors as one line with the valid choices."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 _OPTION = re.compile(
@@ -20,7 +22,8 @@ def explain(error: BaseException) -> str:
     option = _OPTION.search(text)
     if option:
         path, group, options = option.groups()
-        return f"{group}={path.rpartition('/')[2]}: no such option; choose from {_join(options.split())}"
+        name = path.rpartition("/")[2]
+        return f"{group}={name}: no such option{_perhaps(get_close_matches(name, options.split()))}; choose from {_join(options.split())}"
     override = _OVERRIDE.search(text)
     if override:
         return _explain_override(override.group(1) or override.group(2), error)
@@ -36,11 +39,25 @@ def _explain_override(override: str, error: BaseException) -> str:
     reason = str(cause or error).splitlines()[0]
     if not isinstance(cause, OmegaConfBaseException) or "not in" not in reason:
         return f"{override}: {reason}"
-    parent = override.rpartition(".")[0]
+    parent, dot, name = override.rpartition(".")
     node = cause.parent_node
     keys = sorted(str(key) for key in node if not str(key).startswith("_")) if isinstance(node, DictConfig) else []
     where = f"{parent} has {_join(keys)}" if parent else f"choose from {_join(key for key in keys if key != 'hydra')}"
-    return f"{override}: no such key; {where if keys else f'{parent} has none'}"
+    near = [f"{parent}{dot}{key}" for key in get_close_matches(name, keys)]
+    meant = near or [key for key in _settings(node._get_root()) if key.rpartition(".")[2] == name]
+    return f"{override}: no such key{_perhaps(meant)}; {where if keys else f'{parent} has none'}"
+
+
+def _settings(config: Any) -> Iterator[str]:
+    """The dotted keys of a configuration's groups, and of what a sweep is launched with."""
+    groups = [str(key) for key in config if key != "hydra"] + ["hydra.launcher", "hydra.sweeper"]
+    for group in groups:
+        node = OmegaConf.select(config, group, throw_on_missing=False)
+        yield from (f"{group}.{key!s}" for key in node) if isinstance(node, DictConfig) else ()
+
+
+def _perhaps(words: Sequence[str]) -> str:
+    return f" ({_join(words)}?)" if words else ""
 
 
 def _join(words: Iterable[str]) -> str:

@@ -74,8 +74,12 @@ def test_dry_run_leaves_nothing_behind(cli: CommandLine, tmp_path: Path) -> None
 
 MISTAKES = [
     (["loss=nope"], "loss=nope: no such option; choose from aligned_mtl, aligned_mtl_ub, atwhc,"),
-    (["modle=resnet20"], "modle: no such key; choose from checkpoint_seconds, curriculum,"),
-    (["loss=haw", "loss.betta=3"], "loss.betta: no such key; loss has beta"),
+    (["loss=hawk"], "loss=hawk: no such option (haw?); choose from aligned_mtl,"),
+    (["modle=resnet20"], "modle: no such key (model?); choose from checkpoint_seconds, curriculum,"),
+    (["epochs=3"], "epochs: no such key (schedule.epochs?); choose from checkpoint_seconds,"),
+    (["lanes=2"], "lanes: no such key (hydra.launcher.lanes?); choose from checkpoint_seconds,"),
+    (["loss=equal", "loss.betta=3"], "loss.betta: no such key; loss has none"),
+    (["loss=haw", "loss.betta=3"], "loss.betta: no such key (loss.beta?); loss has beta"),
     (["loss=haw", "+loss.betta=3"], "loss.betta: no such key; mtlsweep.losses.haw.HAW has beta"),
     (["loss=haw", "loss.beta=much"], "loss.beta=much: Value 'much' of type 'str' could not be converted to Float"),
     (["loss=haw", "loss.beta=-1", *TINY], "mtlsweep.losses.haw.HAW: beta must be at least 0"),

@@ -54,7 +54,7 @@ def test_without_slurm_the_sweep_is_refused(cli: CommandLine, monkeypatch: pytes
         ("hydra.launcher.cells_per_job=0", "hydra.launcher.cells_per_job=0: must be at least 1"),
         ("hydra.launcher.time=2", "hydra.launcher.signal_seconds=120: must be less than the time limit (2 min)"),
         ("hydra.launcher.memory=0", "hydra.launcher.memory=0.0: must be more than 0"),
-        ("hydra.launcher.memry=2", "hydra.launcher.memry: no such key; hydra.launcher has account, cells_per_job"),
+        ("hydra.launcher.memry=2", "hydra.launcher.memry: no such key (hydra.launcher.memory?); hydra.launcher has account, cells_per_job"),
     ],
 )
 def test_wrong_option_is_one_line(cli: CommandLine, option: str, message: str) -> None:

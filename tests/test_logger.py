@@ -326,7 +326,7 @@ def test_package_that_is_not_installed_is_one_line_before_anything_trains(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["logger=nope"], "logger=nope: no such option; choose from mlflow, none, tensorboard"),
+        (["logger=nope"], "logger=nope: no such option (none?); choose from mlflow, none, tensorboard"),
         (["logger=mlflow", "logger.url=x"], "logger.url: no such key; logger has file"),
         (["logger._target_=nothing.here"], "logger._target_=nothing.here: cannot be imported"),
     ],
