@@ -92,7 +92,7 @@ def _do(given: argparse.Namespace) -> None:
 
             report_studies(studies, given.format, _choice(given))
         case "collect":
-            studies = [find_study(name) for name in given.studies]
+            studies = [_folder(name) for name in given.studies]
             from analysis.report import gather, say_where
 
             gather(studies)
@@ -114,10 +114,17 @@ def _do(given: argparse.Namespace) -> None:
             write(study, output, _choice(given))
             print(f"report: {output}")
         case "publish":
-            sources = [find_study(name) for name in given.studies]
+            sources = [_folder(name) for name in given.studies]
             from analysis.publish import publish
 
             publish(given.folder, sources)
+
+
+def _folder(name: str) -> Path:
+    study = find_study(name)
+    if not study.is_dir():
+        raise UserError(f"{study}: is a table, and its runs are wanted: name the study's folder")
+    return study
 
 
 def _beside(study: Path) -> Path:

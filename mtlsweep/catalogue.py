@@ -67,7 +67,7 @@ def _entry(path: Path) -> Entry:
     shown = {key: value for key, value in call.items() if key != "_target_" and COMMON.get(key) != value}
     parameters = ", ".join(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in shown.items())
     state = ", ".join([*(name for name, _ in strategy.named_parameters()), *strategy._buffers])  # also those made at the first step
-    source = (sys.modules[hydra.utils.get_class(call["_target_"]).__module__].__doc__ or "").strip().splitlines()[0]
+    source = (sys.modules[hydra.utils.get_class(call["_target_"]).__module__].__doc__ or "").strip().partition("\n")[0]
     scale = "no" if strategy.scale_invariant else "yes"
     return Entry(path.stem, _kind(strategy), _passes(strategy), scale, parameters, state, source)
 

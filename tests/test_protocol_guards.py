@@ -162,6 +162,7 @@ def test_settings_of_the_rules_are_those_of_conf(tmp_path: Path) -> None:
         assert cell.identity["model"] == MODELS[cell.options["model"]]
         assert {key: cell.identity[key] for key in SETTING} == SETTING
         assert departures(setting_of(cell.identity), [42, 123, 456]) == []
+        assert departures(setting_of(cell.identity), [42], trials=4) == ["4 trials are allowed, by the benchmark 3"]
 
 
 @pytest.mark.parametrize("path", ["with, comma", "a=b", 'quote"d', "it's", "${oc.env:HOME}", "back\\slash", "ümlaut (1) [2] {3}"])

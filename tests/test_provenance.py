@@ -71,7 +71,20 @@ def test_large_changes_are_cut_and_say_so(repository: Path, tmp_path: Path) -> N
 
 def test_files_that_git_does_not_know_are_no_changed_ones(repository: Path) -> None:
     (repository / "new.py").touch()
+    (repository / "conf").mkdir()
+    (repository / "conf" / "mycluster.yaml").touch()
     assert code_version()["dirty"] is False
+
+
+def test_new_file_of_the_code_is_a_change_and_in_the_diff(repository: Path, tmp_path: Path) -> None:
+    new = repository / "mtlsweep" / "losses" / "fixed.py"
+    new.parent.mkdir(parents=True)
+    new.write_text("weight = 0.5\n")
+    write_changes(tmp_path / "code.diff")
+    assert code_version()["dirty"] is True
+    new.unlink()
+    git(repository, "apply", str(tmp_path / "code.diff"))
+    assert new.read_text() == "weight = 0.5\n"
 
 
 def test_without_git_nothing_is_known_and_nothing_is_written(dirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,13 @@ def test_archive_cut_short_is_made_whole(study: Path, tmp_path: Path) -> None:
     assert main(["publish", str(results), str(study)]) == 0
 
 
+@pytest.mark.parametrize("verb", [["collect"], ["publish", "results"]])
+def test_table_without_its_runs_is_refused(verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results.csv").write_text("study\n")
+    assert main([*verb, str(tmp_path / "results.csv")]) == 2
+    assert "results.csv: is a table, and its runs are wanted" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not RESULTS.exists(), reason="no results/ here")
 def test_what_this_project_publishes_is_what_its_runs_say(tmp_path: Path) -> None:
     from analysis.archive import check

@@ -12,12 +12,13 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 
 pytestmark = pytest.mark.processes
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
 
 
 def commands(language: str) -> list[list[str]]:
@@ -25,9 +26,10 @@ def commands(language: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for block in blocks(language) for line in block.splitlines()]
 
 
-def python_files() -> dict[str, str]:
-    """The examples that begin with the name of their file."""
-    return {match[1]: block for block in blocks("python") + blocks("yaml") if (match := re.match(r"# (\S+)\n", block))}
+def example_files(page: str) -> dict[str, str]:
+    """The examples that begin with the name of their file, without it."""
+    found = blocks("python", page) + blocks("yaml", page)
+    return {match[1]: block[match.end() :] for block in found if (match := re.match(r"# (\S+)\n", block))}
 
 
 def run(command: list[str], directory: Path) -> str:
@@ -41,7 +43,7 @@ def run(command: list[str], directory: Path) -> str:
 
 
 def test_everyday_commands_run(tmp_path: Path) -> None:
-    (tmp_path / "my_loss.py").write_text(python_files()["my_loss.py"])
+    (tmp_path / "my_loss.py").write_text(example_files(README)["my_loss.py"])
     found = commands("bash")
     assert len(found) >= 6
     for command in found:
@@ -60,15 +62,23 @@ def test_long_commands_compose(tmp_path: Path) -> None:
         assert "dry run, nothing trained" in run([*command, *fewer, "dry_run=true"], tmp_path)
 
 
-def test_two_files_make_a_strategy(tmp_path: Path) -> None:
+def test_two_files_make_a_strategy_and_two_a_model(tmp_path: Path) -> None:
     for name in ("conf", "mtlsweep", "analysis", "hydra_plugins"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "run.py", tmp_path)
-    for name in ("mtlsweep/losses/fixed.py", "conf/loss/fixed.yaml"):
-        (tmp_path / name).write_text(python_files()[name])
-    assert "resnet20 fixed " in run(["python", "run.py", "-m", "loss=glob(*)", "dry_run=true"], tmp_path)
-    small = ["schedule=smoke", "data=synthetic", "data.train_size=100", "data.test_size=100", "model.depth=8"]
-    assert "Final metrics" in run(["python", "run.py", "loss=fixed", "loss.weight=0.3", *small], tmp_path)
+    for name in ("run.py", "ruff.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    files = example_files(EXTENDING)
+    assert len(files) == 4
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert "resnet20 fixed " in run(["python", "run.py", "-m", "loss=glob(f*)", "dry_run=true"], tmp_path)
+    page = run(["python", "-m", "mtlsweep", "strategies", "--format", "markdown"], tmp_path)
+    assert "A fixed weight for the coarse loss (no paper)." in page
+    small = ["schedule=smoke", "data=synthetic", "data.train_size=100", "data.test_size=100"]
+    assert "Final metrics" in run(["python", "run.py", "model=plain", "model.width=8", "loss=fixed", "loss.weight=0.3", *small], tmp_path)
+    assert "Final metrics" in run(["python", "run.py", "model=plain", "model.width=8", "loss=pcgrad", *small], tmp_path)
+    written = [name for name in files if name.endswith(".py")]
+    subprocess.run([sys.executable, "-m", "ruff", "check", *written], cwd=tmp_path, check=True)
 
 
 def test_targets_named_are_in_the_makefile() -> None:

@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = {name: verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.") for name, text in VERBS.items()}
     for name in ("init", "test", "undo", "submit", "verify", "show"):
         parsers[name].add_argument("entry", type=Path, metavar="ENTRY", help="the entry's folder")
-    parsers["init"].add_argument("--trials", type=_positive, default=3, help="how many there are (default: the benchmark's 3)")
+    parsers["init"].add_argument("--trials", type=_positive, default=3, help="how many (default: the benchmark's 3; more: a rehearsal)")
     for name in ("undo", "submit"):
         parsers[name].add_argument("trial", type=int, metavar="N", help="a trial's number")
     for name in ("test", "submit"):

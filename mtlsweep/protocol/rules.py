@@ -52,12 +52,16 @@ def setting_of(identity: dict[str, Any]) -> Setting:
     return {key: value for key, value in identity.items() if key not in ("model", "loss", "seed")}
 
 
-def departures(setting: Setting, seeds: list[int]) -> list[str]:
-    """How a setting is not the benchmark's, in words; empty where it is. The arithmetic is left open by the benchmark, and some of its
-    seeds are no other setting than all of them, only fewer runs."""
+def departures(setting: Setting, seeds: list[int], trials: int = TRIALS) -> list[str]:
+    """How an entry of so many trials is not the benchmark's, in words; empty where it is. The benchmark leaves the arithmetic open; some of
+    its seeds are no other setting than all of them, only fewer runs; fewer trials are no advantage."""
     other = [f"{key} is {value}, the benchmark's {theirs}" for key, value, theirs in differences(setting, SETTING) if _fixed(key)]
     unknown = [seed for seed in seeds if seed not in SEEDS]
-    return other + ([f"seed is {_join(unknown)}, the benchmark's {_join(SEEDS)}"] if unknown else [])
+    return [
+        *other,
+        *([f"seed is {_join(unknown)}, the benchmark's {_join(SEEDS)}"] if unknown else []),
+        *([f"{trials} trials are allowed, by the benchmark {TRIALS}"] if trials > TRIALS else []),
+    ]
 
 
 def differences(one: Setting, other: Setting) -> list[tuple[str, Any, Any]]:

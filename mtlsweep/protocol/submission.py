@@ -42,7 +42,7 @@ def submit(path: Path, number: int, words: Sequence[str], limit: float | None = 
         order = Order.of(entry, request, entry.version(trial), HELD_OUT)
         if not entry.submitted:
             entry.record("submit", trial=number, overrides=request.said, code=code_version())
-        say_rehearsal(trial)
+        say_rehearsal(entry, trial)
         print(f"submission of trial {number}: {', '.join(HELD_OUT)}, seed {', '.join(map(str, request.seeds))}", flush=True)
         finished = order.carry_out("the submission", lock, limit)
         if finished:

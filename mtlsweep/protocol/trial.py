@@ -103,7 +103,7 @@ def run_trial(path: Path, words: Sequence[str], limit: float | None = None, aban
         trial = entry.unfinished
         order = _resume(entry, trial, request) if trial else _begin(entry, request)
         trial = entry.trials[-1]
-        say_rehearsal(trial)
+        say_rehearsal(entry, trial)
         print(f"trial {trial.number}: {', '.join(VISIBLE)}, seed {', '.join(map(str, request.seeds))}", flush=True)
         finished = order.carry_out(f"trial {trial.number}", lock, limit)
         if finished:
@@ -111,10 +111,10 @@ def run_trial(path: Path, words: Sequence[str], limit: float | None = None, aban
         return finished
 
 
-def say_rehearsal(trial: Trial) -> None:
+def say_rehearsal(entry: Entry, trial: Trial) -> None:
     """Name what makes a trial's runs no entry to the benchmark."""
     if trial.begun["rehearsal"]:
-        print(f"rehearsal: {'; '.join(departures(*trial.setting))}", flush=True)
+        print(f"rehearsal: {'; '.join(departures(*trial.setting, entry.allowed))}", flush=True)
 
 
 def _abandon(entry: Entry) -> None:
@@ -156,7 +156,7 @@ def _begin(entry: Entry, request: Request) -> Order:
         trial=len(entry.trials) + 1,
         file=stored.as_posix(),
         sha256=hashlib.sha256(source).hexdigest(),
-        rehearsal=bool(departures(shared, request.seeds)),
+        rehearsal=bool(departures(shared, request.seeds, entry.allowed)),
         seeds=request.seeds,
         setting=shared,
         overrides=request.said,

@@ -40,7 +40,7 @@ def damages(entry: Entry) -> list[str]:
 def _damages(entry: Entry) -> Iterator[str]:
     for trial in entry.trials:
         yield from _differing_file(entry.path, trial.begun["file"], trial.source, f"trial {trial.number}")
-        if trial.begun["rehearsal"] != bool(departures(*trial.setting)):
+        if trial.begun["rehearsal"] != bool(departures(*trial.setting, entry.allowed)):
             yield f"trial {trial.number}: is {'no' if trial.begun['rehearsal'] else 'a'} rehearsal, the ledger says otherwise"
         if trial.state == "finished":
             yield from _differing_runs(entry.path, trial, trial.runs, VISIBLE)

@@ -16,6 +16,10 @@ PACKAGES = ("torch", "torchvision", "numpy", "hydra-core", "omegaconf")
 LARGEST_DIFF = 200_000  # characters
 MOST_NAMES = 100
 
+# Where a file that git does not know is code of a run's; of all others no more than the name is kept. What new files in conf/ say is in the
+# configuration of the runs that they made.
+CODE = ("mtlsweep/", "hydra_plugins/")
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,13 +36,15 @@ def provenance() -> dict[str, Any]:
 
 
 def code_version() -> dict[str, Any]:
-    """`commit` of this package's repository and whether its tracked files are changed (`dirty`); both None where there is no repository."""
+    """`commit` of this package's repository, and whether tracked files are changed or its code has new ones (`dirty`); both None where
+    there is no repository."""
     state = _state()
-    return {"commit": state.commit, "dirty": None if state.commit is None else bool(state.changed)}
+    return {"commit": state.commit, "dirty": None if state.commit is None else bool(state.changed or state.new)}
 
 
 def write_changes(path: Path) -> None:
-    """Write how the code differs from its commit, as `git apply` takes it, headed by the names of files that git does not know.
+    """Write how the code differs from its commit, as `git apply` takes it, headed by the names of files that git does not know: of these
+    the diff has those of the code.
 
     Nothing is written where it does not differ or where there is no repository.
 
@@ -48,7 +54,9 @@ def write_changes(path: Path) -> None:
     state = _state()
     if not state.changed and not state.untracked:
         return
-    diff = _git("diff", "--no-ext-diff", "--no-color", "HEAD") or "" if state.changed else ""
+    plain = ("--no-ext-diff", "--no-color")
+    diff = _git("diff", *plain, "HEAD") or "" if state.changed else ""
+    diff += "".join(_git("diff", *plain, "--no-index", "/dev/null", name, status=1) or "" for name in state.new)
     cut = f"# cut after {LARGEST_DIFF} of {len(diff)} characters\n" if len(diff) > LARGEST_DIFF else ""
     names = [f"# untracked: {name}\n" for name in state.untracked[:MOST_NAMES]]
     more = len(state.untracked) - len(names)
@@ -57,11 +65,13 @@ def write_changes(path: Path) -> None:
 
 
 class _State(NamedTuple):
-    """What git says about the code: its commit, the tracked files that are changed, the files that it does not know."""
+    """What git says about the code: its commit, the tracked files that are changed, the files that it does not know, and which of these are
+    code."""
 
     commit: str | None
     changed: list[str]
     untracked: list[str]
+    new: list[str]
 
 
 @cache
@@ -71,14 +81,18 @@ def _state() -> _State:
     lines = (answer or "").splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "(initial)")
     changed = [line for line in lines if line[0] in "12u"]
-    return _State(None if commit == "(initial)" else commit, changed, [line[2:] for line in lines if line.startswith("? ")])
+    untracked = [line[2:] for line in lines if line.startswith("? ")]
+    # A folder of none but such files is one line of the above.
+    new = _git("ls-files", "--others", "--exclude-standard", *CODE) if any(name.startswith(CODE) for name in untracked) else None
+    return _State(None if commit == "(initial)" else commit, changed, untracked, (new or "").splitlines())
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str, status: int = 0) -> str | None:
+    """What git prints; None where it does not end with this exit status."""
     try:
         answer = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(_ROOT), *arguments], capture_output=True, text=True, errors="replace", timeout=30
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout if answer.returncode == 0 else None
+    return answer.stdout if answer.returncode == status else None

@@ -70,7 +70,7 @@ class Result:
         attempts: number of processes that worked on the run.
         device: name of the device of the last attempt.
         engine: what was chosen for every engine setting.
-        commit, dirty: of the code of the last attempt; whether tracked files differed from that commit. None outside a repository.
+        commit, dirty: of the code of the last attempt; whether it differed from that commit, new files included. None outside a repository.
         finished: time of the end, ISO 8601, UTC.
         device_seconds: as `seconds`, each divided by the number of runs that took turns in the process; None where that was not recorded.
     """
