@@ -58,6 +58,13 @@ class Task:
             return cls(cell, directory, "redo", status)
         return cls(cell, directory, ACTIONS[status.state], status, directory.result())
 
+    def look_again(self) -> None:
+        """See what has become of the run since it was planned. A result from before does not count where it was to be made anew."""
+        planned = self.status
+        self.status, self.result = self.directory.status(), self.directory.result()
+        if planned.state in (State.completed, State.diverged) and self.status.attempt == planned.attempt:
+            self.status, self.result = Status(State.interrupted, planned.attempt), None
+
     @property
     def due(self) -> bool:
         """Whether there is something to execute."""

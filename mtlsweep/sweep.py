@@ -154,7 +154,9 @@ def _count(forecast: Forecast, number: int, task: Task, began: float) -> None:
 def _start(task: Task, settings: dict[str, Any], display: Display) -> "Lane":
     from mtlsweep.train import on_lane
 
-    return on_lane(task.directory, settings, display, anew=task.action == "redo")
+    # What another process has done again meanwhile is not done a third time.
+    anew = task.action == "redo" and task.directory.attempt() == task.status.attempt
+    return on_lane(task.directory, settings, display, anew)
 
 
 def _ended(task: Task, display: Display, then: Callable[[], object], outcome: dict[str, Any] | BaseException) -> None:

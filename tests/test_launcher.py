@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from test_runs import cell, prepared, result
 
 from hydra_plugins.mtlsweep_launcher.slurm import SlurmLauncher
-from mtlsweep import interrupt
+from mtlsweep import interrupt, sweep
 from mtlsweep.config import EngineConfig
 from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
@@ -135,6 +135,35 @@ def test_finished_run_is_done_again_once_however_often_the_job_starts(tmp_path: 
     assert Task.of(one.now()).action == "done"
 
 
+def test_job_that_never_began_does_not_pass_for_the_earlier_result(tmp_path: Path) -> None:
+    directory = prepared(tmp_path)
+    with Claim(directory) as claim:
+        claim.write_result(result())
+    task = Task.of(frozen(tmp_path, rerun="all").now())
+    task.look_again()
+    assert (task.outcome, task.result) == ("interrupted", None)
+    task = Task.of(frozen(tmp_path, rerun="all").now())
+    with Claim(directory, anew=True) as claim:
+        claim.write_result(result())
+    task.look_again()
+    assert task.outcome == "completed"
+    assert task.result
+
+
+def test_run_that_was_done_again_meanwhile_is_not_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("mtlsweep.train.on_lane", lambda directory, settings, display, anew: asked.append(anew))
+    directory = prepared(tmp_path)
+    with Claim(directory) as claim:
+        claim.write_result(result())
+    task = Task.of(frozen(tmp_path, rerun="all").now())
+    sweep._start(task, {}, Display())
+    with Claim(directory, anew=True) as claim:
+        claim.write_result(result())
+    sweep._start(task, {}, Display())
+    assert asked == [True, False]
+
+
 SMALL = {
     "model__depth": 8,
     "model__width": 4,
@@ -171,6 +200,20 @@ def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PATH", "")
     assert queue.queued() is None
     assert queue.largest_array() == 1001
+
+
+def test_nothing_is_submitted_where_slurm_does_not_say_what_is_there(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text("#!/bin/sh\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
+    ended = cli("-m", *TINY, SLURM)
+    assert ended.status == 2
+    assert ended.err.startswith("error: SLURM does not say what is in its queue: nothing was submitted")
+    assert cli("-m", *TINY, SLURM, "dry_run=true").status == 0
 
 
 def test_accounting_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,3 +310,12 @@ def test_epochs_are_kept_once_slurm_has_announced_the_jobs_end(
     with interrupt.in_job(signal.SIGUSR2, 3600), contextlib.suppress(KeyboardInterrupt):
         take_turns([Job(lambda: on_lane(directory, directory.prepare(one), Display()), lambda ended: None)], lanes=1)
     assert found == kept
+
+
+def test_dry_run_of_a_failed_cell_is_no_failure(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text("raise RuntimeError('out of ideas')\n")
+    command = ["-m", *TINY, "loss=user/file", "loss.path=my_loss.py"]
+    assert cli(*command).status == 1
+    ended = cli(*command, "dry_run=true")
+    assert "retry" in ended.out
+    assert ended.status == 0

@@ -33,11 +33,17 @@ class CellReturn(JobReturn):
         self._return_value = value
 
 
-def job_return(task: Task) -> JobReturn:
-    """A cell's, with its objective or its failure."""
+def job_return(task: Task, executed: bool) -> JobReturn:
+    """A cell's, with its objective or its failure.
+
+    Args:
+        task: of the cell.
+        executed: whether its end has been waited for; else it may be failed from before, and is not said to be.
+    """
     job = CellReturn(overrides=task.cell.overrides, working_dir=str(task.directory.path))
-    job.status = JobStatus.FAILED if task.failed else JobStatus.COMPLETED
-    job.return_value = CellFailed(task.error) if task.failed else task.objective
+    failed = executed and task.failed
+    job.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+    job.return_value = CellFailed(task.error) if failed else task.objective
     return job
 
 

@@ -10,7 +10,16 @@ from mtlsweep.runs import SweepRecord
 
 
 class GridSweeper(BasicSweeper):
-    """All combinations of the values given. Composing a cell takes 50 ms or more, so it is done once, by the launcher, not twice."""
+    """All combinations of the values given. Composing a cell takes 50 ms or more, so it is done once, by the launcher, not twice.
+
+    All are launched together: Hydra's batches end with the first that has a failure, and the others would not even be known as missing.
+
+    Args:
+        params: what is swept when the command line does not say.
+    """
+
+    def __init__(self, params: dict[str, str] | None = None) -> None:
+        super().__init__(max_batch_size=None, params=params)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch all combinations of these overrides."""

@@ -30,4 +30,5 @@ class LocalLauncher(CellLauncher):
         Raises:
             UserError: some cells are at fault; nothing has been trained then.
         """
-        return [job_return(task) for task in sweep.launch(self.cells(job_overrides), self.folder, self._lanes, self._n_jobs)]
+        tasks = sweep.launch(self.cells(job_overrides), self.folder, self._lanes, self._n_jobs)
+        return [job_return(task, executed=not self._config.dry_run) for task in tasks]

@@ -35,4 +35,5 @@ class SlurmLauncher(CellLauncher):
         sweeper = self._config.hydra.sweeper["_target_"]
         if not options.wait and sweeper not in _NEED_NO_RESULTS:
             raise UserError("hydra.launcher.wait=false: the sweeper goes by the results of the runs, so it has to wait for them")
-        return [job_return(task) for task in launch(self.cells(job_overrides), self.folder, options)]
+        tasks = launch(self.cells(job_overrides), self.folder, options)
+        return [job_return(task, executed=options.wait and not self._config.dry_run) for task in tasks]

@@ -162,7 +162,7 @@ class _Pool:
         self._last_end = end = worker.end
         for number in sorted(worker.at_work):
             task = self._due[number]
-            task.status, task.result = task.directory.status(), task.directory.result()
+            task.look_again()
             if not task.result and not self._interrupted:
                 task.lost = end
                 console.print(f"[{number + 1}/{len(self._due)}] {task.outcome}: {task.cell.label}: {end}")

@@ -93,7 +93,7 @@ class _Follower:
 
     def _settle(self, task: Task, ends: Mapping[str, str]) -> None:
         del self._waiting[task.directory.path]
-        task.status, task.result = task.directory.status(), task.directory.result()
+        task.look_again()
         job = task.job or ""
         if task.status.state is State.running:
             task.action = "taken"

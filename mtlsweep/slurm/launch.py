@@ -1,10 +1,12 @@
 """Launches a sweep on SLURM: what is missing is frozen and submitted; what is submitted is followed, or left."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from mtlsweep import sweep
+from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
 from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
 from mtlsweep.progress import console
@@ -25,7 +27,7 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
         options: of the jobs.
 
     Raises:
-        UserError: a part cannot be built, a directory cannot be used, SLURM refuses the jobs.
+        UserError: a part cannot be built, a directory cannot be used, SLURM refuses the jobs or does not answer.
         KeyboardInterrupt: the user has stopped following; the jobs go on.
     """
     found = plan(cells)
@@ -52,7 +54,11 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
 
 def _find_queued(tasks: Sequence[Task]) -> dict[str, Submission]:
     """Mark the tasks that a job in SLURM's queue will run or is running; the jobs."""
-    jobs = queued() or {}
+    jobs = queued()
+    if jobs is None:
+        if shutil.which("squeue") and not tasks[0].cell.settings["dry_run"]:
+            raise UserError("SLURM does not say what is in its queue: nothing was submitted, for it may be there already; try again")
+        jobs = {}
     known = waiting(tasks[0].cell.study_dir, jobs)
     submissions = {}
     for task in tasks:
