@@ -2,6 +2,8 @@
 
 import math
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -112,6 +114,44 @@ def test_checkpoint_of_something_else_is_damaged(cli: CommandLine, monkeypatch: 
     (path,) = Path("runs/s").glob("**/checkpoint.pt")
     torch.save({"model": {}}, path) if not content else path.write_bytes(content)
     assert result(train(cli, EVERY_EPOCH))["status"] == "completed"
+
+
+@pytest.mark.parametrize("error", [OSError("input/output error"), MemoryError(), torch.OutOfMemoryError("out of memory")])
+def test_checkpoint_that_cannot_be_read_now_is_kept(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        cli(*TINY, EVERY_EPOCH, "study=s")
+    (path,) = Path("runs/s").glob("**/checkpoint.pt")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", load)
+        assert cli(*TINY, EVERY_EPOCH, "study=s").status == 1
+    assert "resuming after epoch 1 of 3" in cli(*TINY, EVERY_EPOCH, "study=s").out
+    assert not path.exists()
+
+
+def test_tensors_of_a_checkpoint_go_to_the_device_of_the_run() -> None:
+    storage = Mock()
+    assert checkpoint._place(torch.device("cpu"), storage, "cuda:1") is storage
+    assert checkpoint._place(torch.device("cuda", 0), storage, "cpu") is storage
+    assert checkpoint._place(torch.device("cuda", 0), storage, "cuda:1") is storage.cuda.return_value
+    storage.cuda.assert_called_once_with(0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"), [(False, False, False), (True, False, True), (False, True, True), (False, None, None), (None, True, True)]
+)
+def test_result_says_of_every_attempt_whether_its_code_was_changed(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, first: bool | None, second: bool | None, both: bool | None
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("mtlsweep.train.run.provenance", lambda: {"dirty": first})
+        interrupt_after(6, patch)
+        cli(*TINY, EVERY_EPOCH, "study=s")
+    monkeypatch.setattr("mtlsweep.train.run.provenance", lambda: {"dirty": second})
+    assert result(train(cli, EVERY_EPOCH))["dirty"] is both
 
 
 def test_number_of_threads_is_the_runs_own(cli: CommandLine) -> None:

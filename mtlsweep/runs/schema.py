@@ -70,7 +70,8 @@ class Result:
         attempts: number of processes that worked on the run.
         device: name of the device of the last attempt.
         engine: what was chosen for every engine setting.
-        commit, dirty: of the code of the last attempt; whether it differed from that commit, new files included. None outside a repository.
+        commit: of the code of the last attempt. None outside a repository.
+        dirty: whether the code of any attempt that made one of the epochs differed from its commit, new files included. None: not known.
         finished: time of the end, ISO 8601, UTC.
         device_seconds: as `seconds`, each divided by the number of runs that took turns in the process; None where that was not recorded.
     """

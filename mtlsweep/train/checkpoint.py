@@ -6,6 +6,7 @@ No generator's state is among it: every random number is drawn from a stream of 
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import torch
@@ -25,10 +26,26 @@ _OF_EVERY_MODULE = set(vars(nn.Module())) - {"_parameters", "_buffers"}
 
 @dataclass
 class Progress:
-    """How far a run has come: its metrics, one row an epoch, and the choices of engine that it began with."""
+    """How far a run has come.
+
+    Attributes:
+        rows: its metrics, one row an epoch.
+        engine: the choices that it began with.
+        dirty: whether the code of any attempt that made one of the rows was changed (see `code_version`); None: not all is known.
+    """
 
     rows: list[dict[str, Any]]
     engine: dict[str, Any]
+    dirty: bool | None = False
+
+    @classmethod
+    def of(cls, checkpoint: dict[str, Any]) -> "Progress":
+        """That of a checkpoint; those of an earlier version do not say what their code was."""
+        return cls(**{"dirty": None} | checkpoint["progress"])
+
+    def count_in(self, dirty: bool | None) -> None:
+        """An attempt goes on with such code."""
+        self.dirty = True if self.dirty or dirty else None if None in (self.dirty, dirty) else False
 
 
 def save(file: BinaryIO, trainer: Trainer, progress: Progress) -> None:
@@ -47,17 +64,24 @@ def read(directory: RunDirectory, device: torch.device) -> dict[str, Any] | None
 
     Raises:
         ValueError: the file is damaged.
+        OSError, MemoryError, torch.OutOfMemoryError: it cannot be read now, which says nothing about the file.
     """
     if not (directory / NAME).exists():
         return None
     try:
-        # Tensors go back to where they were; to the processor where there is nothing else.
-        state = torch.load(directory / NAME, map_location="cpu" if device.type == "cpu" else None, weights_only=False)
+        state = torch.load(directory / NAME, map_location=partial(_place, device), weights_only=False)
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # of many types, by where the file is cut
         raise ValueError(f"{directory / NAME} is damaged ({type(error).__name__})") from error
     if not isinstance(state, dict) or state.keys() != KEYS:
         raise ValueError(f"{directory / NAME} is damaged (it is not a checkpoint of this version)")
     return state
+
+
+def _place(device: torch.device, storage: Any, where: str) -> Any:
+    """Tensors that were on a GPU go to this run's, which may have another number or be none; all others are the processor's."""
+    return storage if "cpu" in (device.type, where) else storage.cuda(device.index)
 
 
 def restore_strategy(strategy: nn.Module, checkpoint: dict[str, Any]) -> None:

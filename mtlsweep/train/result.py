@@ -41,11 +41,10 @@ def best(rows: Sequence[Row], metric: str) -> Row:
     return max(rows, key=lambda row: row[metric])
 
 
-def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int, engine: Engine) -> Result:
-    """The result of a run that ends with these epochs."""
+def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int, engine: Engine, dirty: bool | None) -> Result:
+    """The result of a run that ends with these epochs, whose code was `dirty` in any attempt that made them (see `code_version`)."""
     last, top = rows[-1], best(rows, "test_fine_acc")
     selected = best(rows, "val_fine_acc") if "val_fine_acc" in last else {}
-    code = provenance()
     return Result(
         signature=signature,
         status="diverged" if diverged else "completed",
@@ -67,8 +66,8 @@ def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int
         attempts=attempts,
         device=device_name(engine.device),
         engine=engine.describe(),
-        commit=code["commit"],
-        dirty=code["dirty"],
+        commit=provenance()["commit"],
+        dirty=dirty,
         finished=now(),
         # Epochs of a checkpoint from before it was recorded count in full.
         device_seconds=sum(row["device_seconds" if "device_seconds" in row else "seconds"] for row in rows),

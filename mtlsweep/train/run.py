@@ -14,6 +14,7 @@ from mtlsweep.loggers import Entry, Tracking
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
+from mtlsweep.runs.provenance import provenance
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
@@ -51,7 +52,8 @@ class Run:
         with seeded_torch(settings["seed"], "strategy"):
             self.strategy: nn.Module = build(settings["loss"])
         saved = self._read_checkpoint(engine)
-        self.progress = checkpoint.Progress(**saved["progress"]) if saved else checkpoint.Progress([], engine.describe())
+        self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe())
+        self.progress.count_in(provenance()["dirty"])
         engine = engine.as_begun(self.progress.engine)
         engine.apply()
         if saved:
@@ -99,7 +101,8 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
-        result = summarize(self.rows, self.diverged, self.description["signature"], self.claim.attempt, self.trainer.engine)
+        signature, attempts, engine = self.description["signature"], self.claim.attempt, self.trainer.engine
+        result = summarize(self.rows, self.diverged, signature, attempts, engine, self.progress.dirty)
         if self.settings["save"] == "last":
             self._save_weights("last.pt", self.rows[-1]["epoch"])
         self.claim.write_result(result)
