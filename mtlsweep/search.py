@@ -1,6 +1,8 @@
 """A search with Optuna that can be stopped at any moment and continued: what was begun or failed is done before something new is tried."""
 
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,14 +25,16 @@ class Search:
         study: Optuna's.
         space: what is searched, by the key of the setting.
         trials: that the search has when it is done.
+        folder: of the runs; a trial that a process on another host has begun is given up when all runs there have been silent for long.
     """
 
-    def __init__(self, study: Study, space: Mapping[str, BaseDistribution], trials: int) -> None:
+    def __init__(self, study: Study, space: Mapping[str, BaseDistribution], trials: int, folder: Path) -> None:
         self._study = study
         self._space = space
         known = study.get_trials(deepcopy=False)
         begun = [trial for trial in known if trial.state is TrialState.RUNNING]
-        self._stopped = [trial for trial in begun if _is_gone(trial)]
+        silence = _silence(folder) if begun else 0.0
+        self._stopped = [trial for trial in begun if _is_gone(trial, silence)]
         self._again = self._without_value([trial for trial in known if trial not in begun or trial in self._stopped])
         self.done = [trial.params for trial in known if trial.state is TrialState.COMPLETE]
         self.elsewhere = len(begun) - len(self._stopped)
@@ -69,7 +73,7 @@ class Search:
 
     def tell(self, trial: Trial, value: float | None) -> None:
         """A trial has ended with this value; None: with none, so that it is done again when the search is continued."""
-        self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE)
+        self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE, skip_if_finished=True)
 
     def refuse(self, trial: Trial, why: str) -> None:
         """A trial's values are no run: it is not done again."""
@@ -140,6 +144,11 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
         trial.suggest_categorical(name, distribution.choices)
 
 
-def _is_gone(trial: FrozenTrial) -> bool:
+def _is_gone(trial: FrozenTrial, silence: float) -> bool:
     owner = trial.user_attrs.get(_OWNER)
-    return owner is None or is_gone(Owner.from_json(owner), 0.0)
+    return owner is None or is_gone(Owner.from_json(owner), silence)
+
+
+def _silence(folder: Path) -> float:
+    """Seconds since any run of a study has shown that it lives."""
+    return time.time() - max((path.stat().st_mtime for path in folder.glob("*/*/*/*/attempts/*.json")), default=0.0)

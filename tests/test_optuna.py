@@ -1,9 +1,11 @@
 """Searches with Optuna: what they try, and that they go on where they were stopped."""
 
+import os
 import re
 import sqlite3
 import subprocess
 import sys
+import time
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,6 +120,38 @@ def test_values_that_are_no_run_are_refused_and_not_tried_again(cli: CommandLine
     assert trials(tmp_path) == ["FAIL", "COMPLETE"]
 
 
+@needs_optuna
+def test_refusal_that_is_not_the_values_fault_costs_no_trial(cli: CommandLine, tmp_path: Path) -> None:
+    arguments = [*FADE, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2"]
+    ended = cli(*arguments, "engine.device=cuda:99")
+    assert ended.status == 2
+    assert trials(tmp_path) == ["FAIL", "FAIL"]
+    assert cli(*arguments).status == 0
+    assert trials(tmp_path) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    with sqlite3.connect(tmp_path / "runs" / "fade" / "search.db") as database:
+        tried = list(database.execute("SELECT param_value FROM trial_params ORDER BY trial_id, param_name"))
+    assert tried[: len(tried) // 2] == tried[len(tried) // 2 :]
+
+
+@needs_optuna
+def test_trial_of_a_host_that_is_no_more_is_done_again(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+    from optuna.distributions import FloatDistribution
+
+    from mtlsweep.runs.owner import STALE_SECONDS
+    from mtlsweep.search import Search
+
+    study = optuna.create_study()
+    begun = study.ask({"x": FloatDistribution(0, 1)})
+    begun.set_user_attr("owner", {"host": "another", "pid": 1, "started": 0.0})
+    attempt = tmp_path / "m" / "l" / "s" / "seed1" / "attempts" / "1.json"
+    attempt.parent.mkdir(parents=True)
+    attempt.touch()
+    assert (Search(study, {"x": FloatDistribution(0, 1)}, 1, tmp_path).elsewhere) == 1
+    os.utime(attempt, (0, time.time() - STALE_SECONDS - 1))
+    assert Search(study, {"x": FloatDistribution(0, 1)}, 1, tmp_path).next == [begun.params]
+
+
 FAILS_ONCE = """
 from pathlib import Path
 
@@ -158,7 +192,7 @@ def test_stopped_search_goes_on_with_the_trial_that_was_running(tmp_path: Path, 
     process.send_signal(2 if how == "interrupted" else 9)
     assert finish(process).status == (130 if how == "interrupted" else -9)
     (begun,) = tmp_path.glob("runs/fade/*/*/*/*/checkpoint.pt")
-    assert trials(tmp_path) == ["RUNNING"]
+    assert trials(tmp_path) == ["FAIL" if how == "interrupted" else "RUNNING"]
     ended = search(*arguments, directory=tmp_path)
     assert ended.status == 0, ended
     assert "0 of 2 trials done" in ended.out

@@ -13,10 +13,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.mtlsweep_launcher.cells import CellLauncher
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console
 from mtlsweep.runs.signature import NEUTRAL
@@ -52,7 +55,9 @@ class SearchSweeper(Sweeper):
         self._config = config
         self._check_options()
         self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        self._launcher = Plugins.instance().instantiate_launcher(config=config, hydra_context=hydra_context, task_function=task_function)
+        launcher = Plugins.instance().instantiate_launcher(config=config, hydra_context=hydra_context, task_function=task_function)
+        assert isinstance(launcher, CellLauncher)  # no other one of Hydra's is an option
+        self._launcher = launcher
 
     def sweep(self, arguments: list[str]) -> None:
         """Search until all trials are done.
@@ -106,7 +111,8 @@ class SearchSweeper(Sweeper):
     def _open(self, space: "Mapping[str, BaseDistribution]", same: Sequence[str]) -> "Search":
         from mtlsweep.search import Search, make_sampler, open_study  # loads Optuna
 
-        file = (Path(self._config.runs_dir).expanduser() / self._config.study / "search.db").absolute()
+        folder = Path(self._config.runs_dir).expanduser() / self._config.study
+        file = (folder / "search.db").absolute()
         storage = self._options["storage"] or f"sqlite:///{file}"
         if self._config.dry_run and not file.exists():
             storage = self._options["storage"]  # nothing is written
@@ -114,19 +120,31 @@ class SearchSweeper(Sweeper):
             file.parent.mkdir(parents=True, exist_ok=True)
         sampler = make_sampler(self._options["sampler"], self._options["sampler_options"])
         name = self._options["study_name"] or _name(space, same)
-        return Search(open_study(storage, name, sampler, self._options["direction"]), space, self._options["n_trials"])
+        return Search(open_study(storage, name, sampler, self._options["direction"]), space, self._options["n_trials"], folder)
 
     def _launch(self, search: "Search", trials: "Sequence[Trial]", same: Sequence[str]) -> bool:
         """Run trials; whether one of them failed."""
+        cells = [[*_overrides(trial.params), *same] for trial in trials]
         try:
-            returns = self._launcher.launch([[*_overrides(trial.params), *same] for trial in trials], initial_job_idx=trials[0].number)
-        except UserError as error:
+            for trial, overrides in zip(trials, cells, strict=True):
+                self._check(search, trial, overrides)
+            returns = self._launcher.launch(cells, initial_job_idx=trials[0].number)
+        except BaseException:  # whatever it is, the values of those that are not refused are not at fault
             for trial in trials:
-                search.refuse(trial, str(error))
+                search.tell(trial, None)
             raise
         for trial, job in zip(trials, returns, strict=True):
             search.tell(trial, _value(job))
         return any(job.status is JobStatus.FAILED for job in returns)
+
+    def _check(self, search: "Search", trial: "Trial", overrides: Sequence[str]) -> None:
+        from mtlsweep.train import check_calls  # loads torch
+
+        try:
+            check_calls([cell.settings for cell in self._launcher.cells([overrides])])
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            search.refuse(trial, str(error))
+            raise
 
     def _show(self, search: "Search", same: Sequence[str]) -> None:
         known = [*search.done, *search.next]
