@@ -73,7 +73,7 @@ def interrupt(cell: Cell) -> Path:
     """An attempt whose process was killed: its record names a process that is gone."""
     directory = prepare(cell)
     owner = owners.Owner.here()
-    record = {"owner": vars(replace(owner, started=owner.started - 1000.0)), "provenance": {}, "started": ""}
+    record = {"owner": vars(replace(owner, started=owner.started - 1000.0, ticks=0)), "provenance": {}, "started": ""}
     directory.attempt_file(1).write_text(json.dumps(record))
     return cell.directory
 

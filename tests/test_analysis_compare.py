@@ -63,7 +63,7 @@ def test_two_commits_of_one_study_with_the_results_that_were_put_aside(tmp_path:
         RunDirectory(make_cell(tmp_path / "demo", "resnet20", "haw", seed).directory).put_aside()
     for path in tmp_path.glob("demo/*/*/*/*/attempts/*.json"):
         record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"owner": record["owner"] | {"started": 0.0}}))  # its process has ended
+        path.write_text(json.dumps(record | {"owner": record["owner"] | {"started": 0.0, "ticks": 0}}))  # its process has ended
     build(tmp_path / "demo", {"haw": B["haw"]}, commit="b" * 40)
     found = lines(capsys, f"{tmp_path / 'demo'}@aaa", f"{tmp_path / 'demo'}@bbb")
     assert float(found["haw"]["a_mean"]) == pytest.approx(mean(A["haw"]))

@@ -190,7 +190,7 @@ def test_killed_owner_reads_as_interrupted(tmp_path: Path) -> None:
 
 def test_reused_pid_is_not_the_owner(tmp_path: Path) -> None:
     directory = prepared(tmp_path)
-    abandon(directory, replace(Owner.here(), started=Owner.here().started - 100))
+    abandon(directory, replace(Owner.here(), started=Owner.here().started - 100, ticks=0))
     assert directory.status().state is State.interrupted
 
 
@@ -301,6 +301,21 @@ def elsewhere(**changes: Any) -> Owner:
 def test_owner_on_another_host_is_judged_by_its_heartbeat() -> None:
     assert not is_gone(elsewhere(), STALE_SECONDS - 1)
     assert is_gone(elsewhere(), STALE_SECONDS + 1)
+
+
+def test_pid_of_another_container_says_nothing() -> None:
+    """It has this host's name, and a process of its own under a pid that is another's or nobody's here."""
+    other = replace(Owner.here(), pid=2**22 + 1, namespace="pid:[1]")
+    assert not is_gone(other, STALE_SECONDS - 1)
+    assert is_gone(other, STALE_SECONDS + 1)
+    assert is_gone(replace(other, namespace=None), 0)  # as an earlier version wrote it
+
+
+def test_clock_that_is_set_ends_no_owner() -> None:
+    here = Owner.here()
+    assert not is_gone(replace(here, started=here.started - 3600), 0)
+    assert is_gone(replace(here, started=here.started - 3600, ticks=None), 0)
+    assert is_gone(replace(here, ticks=(here.ticks or 0) - 1), 0)
 
 
 def test_requeued_job_takes_its_own_earlier_start_over(monkeypatch: pytest.MonkeyPatch) -> None:

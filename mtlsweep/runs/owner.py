@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,6 +27,8 @@ class Owner:
     Attributes:
         host, pid, started: the process; `started` in seconds since the epoch, because pids are used again.
         slurm_job, slurm_restarts: the SLURM job it runs in and how often that job was requeued, or None and 0.
+        namespace: in which its pid is one, for containers may share their host's name; None where the system does not say.
+        ticks: its start on the kernel's clock, which nobody sets; None where the system does not say.
     """
 
     host: str
@@ -33,22 +36,45 @@ class Owner:
     started: float
     slurm_job: str | None = None
     slurm_restarts: int = 0
+    namespace: str | None = None
+    ticks: int | None = None
 
     @classmethod
     def here(cls) -> "Owner":
         """This process."""
         pid = os.getpid()
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        return cls(socket.gethostname(), pid, psutil.Process(pid).create_time(), os.environ.get("SLURM_JOB_ID"), restarts)
+        started = psutil.Process(pid).create_time()
+        return cls(socket.gethostname(), pid, started, os.environ.get("SLURM_JOB_ID"), restarts, _namespace(), _ticks(pid))
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Owner":
         """The owner that `vars(owner)` was written of."""
-        return cls(value["host"], value["pid"], value["started"], value.get("slurm_job"), value.get("slurm_restarts", 0))
+        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its pid is one of those that this process sees."""
+        return self.host == socket.gethostname() and self.namespace in (None, _namespace())
 
     def __str__(self) -> str:
         job = f", SLURM job {self.slurm_job}" if self.slurm_job else ""
         return f"process {self.pid} on {self.host}{job}"
+
+
+def _namespace() -> str | None:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _ticks(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat (man 5 proc_pid_stat); the second, the name in brackets, may hold anything."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def is_gone(owner: Owner, heartbeat_age: float) -> bool:
@@ -57,7 +83,7 @@ def is_gone(owner: Owner, heartbeat_age: float) -> bool:
     here = Owner.here()
     if owner.slurm_job and owner.slurm_job == here.slurm_job and owner.slurm_restarts < here.slurm_restarts:
         return True
-    if owner.host == here.host:
+    if owner.is_here:
         return process(owner) is None
     if owner.slurm_job and (jobs := _listed.get()) is not None:
         if owner.slurm_job in jobs:
@@ -70,14 +96,20 @@ def is_gone(owner: Owner, heartbeat_age: float) -> bool:
 
 def process(owner: Owner) -> psutil.Process | None:
     """An owner's process, if it is one of this host and lives."""
-    if owner.host != socket.gethostname():
+    if not owner.is_here:
         return None
     try:
         found = psutil.Process(owner.pid)
-        same = abs(found.create_time() - owner.started) < _SAME_START_SECONDS
-        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        return found if _began_as(owner, found) and found.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
+
+
+def _began_as(owner: Owner, found: psutil.Process) -> bool:
+    """Whether a process of the owner's pid began when the owner did."""
+    if owner.ticks is None:
+        return abs(found.create_time() - owner.started) < _SAME_START_SECONDS
+    return _ticks(found.pid) == owner.ticks
 
 
 # States in which a job's processes may still be at work.

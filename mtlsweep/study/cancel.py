@@ -74,7 +74,7 @@ def _elsewhere(survey: Survey) -> Iterable[Entry]:
     ours = {job.number for job in survey.jobs}
     for entry in survey.having("running"):
         owner = entry.record.owner
-        if owner and (owner.slurm_job not in ours if owner.slurm_job else owner.host != socket.gethostname()):
+        if owner and (owner.slurm_job not in ours if owner.slurm_job else not owner.is_here):
             yield entry
 
 
