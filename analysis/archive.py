@@ -30,16 +30,21 @@ def take(studies: Sequence[Path], archive: Path) -> list[Path]:
         The directories that are new in the archive.
 
     Raises:
-        UserError: a finished run is at fault (see `faults`), or the archive has another result of it; nothing has been copied then.
+        UserError: a finished run is at fault (see `faults`), or the archive or another study has another result of it; nothing has been
+            copied then.
     """
     finished = [(study, record) for study in studies for record in scan(study) if record.result]
     places = {record.path: archive / record.path.relative_to(study) for study, record in finished}
     wrong = [f"{copy}: holds another result than {path}" for path, copy in places.items() if _differs(path, copy)]
+    first: dict[Path, Path] = {}
+    for path, copy in places.items():
+        if _differs(path, first.setdefault(copy, path)):
+            wrong.append(f"{path}: is another result than {first[copy]}")
     _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record)] + wrong)
-    new = {path: copy for path, copy in places.items() if not (copy / "result.json").exists()}
-    for path, copy in new.items():
+    new = {copy: path for copy, path in first.items() if not (copy / "result.json").exists()}
+    for copy, path in new.items():
         _copy(path, copy)
-    return list(new.values())
+    return list(new)
 
 
 def check(archive: Path) -> None:

@@ -115,12 +115,13 @@ def _line(entries: list[Entry], baseline: list[Entry] | None, rank: float | None
     differences = [difference(*pair) if baseline else None for pair in zip(entries, baseline or entries, strict=True)]
     if not all(entry.complete for entry in entries):
         return Line(differences)
+    hours = [entry.hours for entry in entries if entry.hours is not None]
     return Line(
         differences,
         pooled=_pooled(entries, baseline) if baseline else None,
         geometric_mean=math.prod(entry.values["best"].mean for entry in entries) ** (1 / len(entries)),
         rank=rank,
-        hours=sum(entry.hours or 0.0 for entry in entries),
+        hours=sum(hours) if len(hours) == len(entries) else None,
     )
 
 

@@ -65,11 +65,25 @@ def pairs(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, list[Pair]]:
         UserError: the frames share no setting, and one of them has several.
     """
     first, second = distinct(a), distinct(b)
+    if not _cells(first) & _cells(second):
+        first, second = _by_name(first), _by_name(second)
     shared = set(first["setting"]) & set(second["setting"])
     if not shared:
         return {_across(first, second): _pairs(first, second)}
     names = titles(pd.concat([first, second], ignore_index=True))
     return {names[key]: _pairs(first[first["setting"] == key], second[second["setting"] == key]) for key in sorted(shared)}
+
+
+def _cells(frame: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(frame["model_key"], frame["loss_key"], strict=True))
+
+
+def _by_name(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with strategies and architectures known by their names, as a file of other people's has them, where each has its own."""
+    for key, name in (("loss_key", "variant"), ("model_key", "model_variant")):
+        if frame.groupby(name)[key].nunique().max() == 1:
+            frame = frame.assign(**{key: frame[name]})
+    return frame
 
 
 def unshared(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
@@ -134,7 +148,8 @@ def _difference(met: pd.DataFrame, loss: str, model: str) -> tuple[Estimate | No
     here = met[(met["loss_key"] == loss) & (met["model_key"] == model)]
     if here.empty:
         return None, 0
-    equal = (here["best_fine_acc_a"] == here["best_fine_acc_b"]) & (here["last_fine_acc_a"] == here["last_fine_acc_b"])
+    first, second = (here[[f"{name}_{side}" for name in ("best_fine_acc", "last_fine_acc")]].fillna(-1).to_numpy() for side in "ab")
+    equal = (first == second).all(axis=1)  # a file may know no last accuracies
     return estimate((here["best_fine_acc_b"] - here["best_fine_acc_a"]).tolist()), int(equal.sum())
 
 

@@ -144,6 +144,8 @@ def pareto(cost: Mapping[Any, float], gain: Mapping[Any, float]) -> list[Any]:
 
 def _range(lowest: pd.Series, highest: pd.Series | None = None) -> tuple[float, float]:
     """Limits of an accuracy axis on which those who come close to the best can be told apart: collapsed strategies are outside."""
+    if lowest.empty:  # no run has ended
+        return 0.0, 100.0
     top, middle = float((lowest if highest is None else highest).max()), float(lowest.median())
     bottom = float(lowest[lowest >= middle - 3 * (top - middle) - 1].min())
     margin = 0.06 * (top - bottom) + 0.05

@@ -11,7 +11,9 @@ from mtlsweep.errors import UserError
 REQUIRED = ("model", "loss", "seed", "best_fine_acc")
 
 # What a column is where a file does not have it.
-_LIKE = {"variant": "loss", "model_variant": "model", "loss_key": "variant", "model_key": "model_variant"}
+_LIKE = {"variant": "loss", "model_variant": "model"}
+# What tells strategies and architectures apart, with those of the settings that are theirs.
+_KEYS = {"loss_key": ("variant", ("loss.", "curriculum.")), "model_key": ("model_variant", ("model.",))}
 _CONSTANT = {"status": "completed", "schedule": "unknown schedule", "data": "unknown data"}
 
 
@@ -42,15 +44,23 @@ def _completed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     for name, other in _LIKE.items():
         known[name] = known.get(name, known[other])
     for name, value in _CONSTANT.items():
-        known[name] = known.get(name, value)
+        known[name] = known[name].fillna(value) if name in known else value
+    for name, (label, prefixes) in _KEYS.items():
+        if name not in known:
+            known[name] = _joined(known, [label, *(key for key in settings if key.startswith(prefixes))])
     if "setting" not in known:
-        known["setting"] = [_digest(row) for row in known[["data", "schedule", *settings]].astype("str").agg("|".join, axis=1)]
+        shared = [key for key in settings if not key.startswith(("loss.", "curriculum.", "model."))]
+        known["setting"] = _joined(known, ["data", "schedule", *shared]).map(_digest)
     if "signature" not in known:
-        keys = known[["setting", "model_key", "loss_key", "seed"]].astype("str").agg("|".join, axis=1)
-        known["signature"] = [_digest(key) for key in keys]
+        known["signature"] = _joined(known, ["setting", "model_key", "loss_key", "seed"]).map(_digest)
         known["path"] = known["model_variant"] + "/" + known["variant"] + "/seed" + known["seed"].astype("str")
     known = known.reindex(columns=[*COLUMNS, *settings])
     return known.astype(dict(COLUMNS.items()))
+
+
+def _joined(frame: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """The values of these columns as one text a row; a cell that is empty is one."""
+    return frame[columns].map(lambda value: "" if pd.isna(value) else str(value)).agg("|".join, axis=1)
 
 
 def _check_numbers(path: Path, frame: pd.DataFrame) -> None:

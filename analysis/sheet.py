@@ -70,7 +70,7 @@ def _overall(comparison: Comparison) -> Sheet:
 def _means(line: Line) -> list[str]:
     if line.geometric_mean is None:
         return ["incomplete", "", ""]
-    return [f"{line.geometric_mean:.2f}", f"{line.rank:.1f}", f"{line.hours:.3g}"]
+    return [f"{line.geometric_mean:.2f}", f"{line.rank:.1f}", "" if line.hours is None else f"{line.hours:.3g}"]
 
 
 def _test(line: Line) -> list[str]:

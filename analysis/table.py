@@ -118,7 +118,7 @@ def entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
             absent={state: count[state] for state in _ABSENT if count[state]},
             values=_summaries(means[key], deviations[key]) if count["completed"] else {},
             seeds=seeds.get(key, {}),
-            hours=means[key]["device_hours"] if count["completed"] else None,
+            hours=means[key]["device_hours"] if count["completed"] and not pd.isna(means[key]["device_hours"]) else None,
         )
         for key, count in counts.items()
     }

@@ -1,11 +1,27 @@
 """What is shown while runs train: lines always, bars where the output is a terminal."""
 
+import os
+import sys
 from types import TracebackType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """The reader of the output has left, as `head` does: Ctrl-C, not the failure of the run at hand that rich's SystemExit would be.
+
+        Raises:
+            KeyboardInterrupt: always.
+        """
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise KeyboardInterrupt
+
+
+console = _Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 class Screen:

@@ -39,6 +39,13 @@ def test_cells_of_both_are_paired_by_seed(tmp_path: Path, capsys: pytest.Capture
     assert (found["haw"]["equal"], found["equal"]["equal"]) == ("0", "3")
 
 
+def test_strategies_of_a_file_from_elsewhere_are_known_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"resnet20,{loss},{seed},{value}" for loss, reached in B.items() for seed, value in zip(SEEDS, reached, strict=True)]
+    (tmp_path / "theirs.csv").write_text("\n".join(["model,loss,seed,best_fine_acc", *rows]))
+    found = lines(capsys, build(tmp_path / "a", A), tmp_path / "theirs.csv")
+    assert {name: line["difference_n"] for name, line in found.items()} == {"haw": "3", "equal": "3", "dwa": "", "pcgrad": ""}
+
+
 def test_what_only_one_has_is_shown_and_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fail(make_cell(build(tmp_path / "b", B), "resnet20", "dwa", 42), "no")
     found = lines(capsys, build(tmp_path / "a", A), tmp_path / "b")

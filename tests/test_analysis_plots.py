@@ -67,6 +67,17 @@ def test_the_cost_plot_names_the_pareto_front(grid: Grid, drawn_of: Data) -> Non
     assert set(texts) - {text for text in texts if text.startswith("▾")} == expected - {"atwhc"}
 
 
+def test_architecture_without_a_completed_run_has_an_empty_panel(tmp_path: Path) -> None:
+    for model, loss in (("resnet20", "equal"), ("vgg16bn", "haw")):
+        path = complete(make_cell(tmp_path / "s", model=model, loss=loss), 50.0, 49.0)
+        log_epochs(path, [40.0, 50.0, 49.0])
+    (path / "result.json").write_text((path / "result.json").read_text().replace('"completed"', '"diverged"'))
+    frame = collect([tmp_path / "s"])
+    (one,) = data(frame, tmp_path / "s", tables(frame))
+    titles = [[panel.get_title() for panel in figure.axes] for name, figure in draw(one).items() if name in ("strip", "cost")]
+    assert titles == [["resnet20 (n=1)", "vgg16bn (no run)"]] * 2
+
+
 def test_names_of_a_searchs_trials_leave_room_for_the_panels(drawn_of: Data) -> None:
     trials = {name: f"self_fading[weight=0.59504{place}, power=2.16097, fade=0.00034312]" for place, name in enumerate(drawn_of.table.rows)}
     table = replace(drawn_of.table, columns=["resnet20"], rows={trials[name]: found[:1] for name, found in drawn_of.table.rows.items()})

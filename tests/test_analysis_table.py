@@ -385,6 +385,17 @@ def test_settings_in_a_csv_keep_runs_apart(tmp_path: Path) -> None:
     assert [table.title for table in found] == [f"unknown data, unknown schedule[schedule.epochs={epochs}]" for epochs in (100, 200)]
 
 
+def test_blanks_in_a_csv_are_what_a_strategy_does_not_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["r,fine_only,1,50,,", "r,fine_only,2,51,,completed", "r,haw,1,52,2,", "r,haw,2,53,2,", "r,haw,1,51,3,"]
+    (tmp_path / "other.csv").write_text("\n".join(["model,loss,seed,best_fine_acc,loss.beta,status", *rows]))
+    (table,) = tables(read_results(tmp_path / "other.csv"))
+    assert {name: [entry.n for entry in entries] for name, entries in table.rows.items()} == {
+        "fine_only": [2], "haw[beta=2]": [2], "haw[beta=3]": [1]
+    }  # fmt: skip
+    assert main([str(tmp_path / "other.csv")]) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

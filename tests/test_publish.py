@@ -138,6 +138,15 @@ def test_archive_cut_short_is_made_whole(study: Path, tmp_path: Path) -> None:
     assert main(["publish", str(results), str(study)]) == 0
 
 
+def test_one_run_with_two_results_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [finished(tmp_path / name / "s", best=best) for name, best in (("a", 52.5), ("b", 58.5))]
+    studies = [str(tmp_path / name / "s") for name in "ab"]
+    assert paths[0].relative_to(studies[0]) == paths[1].relative_to(studies[1])
+    assert main(["publish", str(tmp_path / "results"), *studies]) == 2
+    assert f"{paths[1]}: is another result than {paths[0]}" in capsys.readouterr().err
+    assert not list(tmp_path.glob("results/**/result.json"))
+
+
 @pytest.mark.parametrize("verb", [["collect"], ["publish", "results"]])
 def test_table_without_its_runs_is_refused(verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "results.csv").write_text("study\n")
