@@ -1,5 +1,6 @@
 """Sweeps and runs as users start and end them, in processes of their own."""
 
+import json
 import os
 import re
 import signal
@@ -155,6 +156,19 @@ def test_run_that_another_process_executes_is_left_to_it(tmp_path: Path) -> None
     assert "1 taken, 1 completed" in sweep.out
     first.kill()
     first.communicate()
+
+
+def test_reader_of_the_output_that_leaves_is_no_failure_of_a_run(tmp_path: Path) -> None:
+    """As with `| head`: the run can go on."""
+    process = start([*TINY, "schedule.epochs=400"], tmp_path)
+    assert process.stdout
+    process.stdout.readline()
+    process.stdout.close()
+    try:
+        assert process.wait(timeout=300) == 130
+    finally:
+        process.kill()
+    assert json.loads((only_run(tmp_path) / "status.json").read_text())["state"] == "interrupted"
 
 
 def test_interrupted_rerun_goes_on_without_rerun(tmp_path: Path) -> None:
