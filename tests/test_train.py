@@ -118,7 +118,7 @@ def test_checkpoint_of_something_else_is_damaged(cli: CommandLine, monkeypatch: 
 
 @pytest.mark.parametrize("error", [OSError("input/output error"), MemoryError(), torch.OutOfMemoryError("out of memory")])
 def test_checkpoint_that_cannot_be_read_now_is_kept(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def load(*arguments: Any, **options: Any) -> None:
+    def fail(*arguments: Any, **options: Any) -> bytes:
         raise error
 
     with monkeypatch.context() as patch:
@@ -126,7 +126,8 @@ def test_checkpoint_that_cannot_be_read_now_is_kept(cli: CommandLine, monkeypatc
         cli(*TINY, EVERY_EPOCH, "study=s")
     (path,) = Path("runs/s").glob("**/checkpoint.pt")
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "load", load)
+        where, name = (Path, "read_bytes") if isinstance(error, OSError) else (torch, "load")
+        patch.setattr(where, name, fail)
         assert cli(*TINY, EVERY_EPOCH, "study=s").status == 1
     assert "resuming after epoch 1 of 3" in cli(*TINY, EVERY_EPOCH, "study=s").out
     assert not path.exists()

@@ -3,6 +3,7 @@
 No generator's state is among it: every random number is drawn from a stream of its own epoch (`mtlsweep.randomness`).
 """
 
+import io
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,9 +69,10 @@ def read(directory: RunDirectory, device: torch.device) -> dict[str, Any] | None
     """
     if not (directory / NAME).exists():
         return None
+    content = (directory / NAME).read_bytes()  # apart from what it means: a file that is cut may end in an OSError too
     try:
-        state = torch.load(directory / NAME, map_location=partial(_place, device), weights_only=False)
-    except (OSError, MemoryError, torch.OutOfMemoryError):
+        state = torch.load(io.BytesIO(content), map_location=partial(_place, device), weights_only=False)
+    except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of many types, by where the file is cut
         raise ValueError(f"{directory / NAME} is damaged ({type(error).__name__})") from error
