@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtlsweep import sweep
@@ -32,11 +32,14 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     """
     found = plan(cells)
     tasks = list(found.values())
-    submissions = _find_queued(tasks)
+    jobs = queued()
+    submissions = _find_queued(tasks, jobs or {})
     check(tasks, here=False)
     if cells[0].settings["dry_run"]:
         print_plan(tasks)
         return [found[cell.directory] for cell in cells]
+    if jobs is None and shutil.which("squeue"):
+        raise UserError("SLURM does not say what is in its queue: nothing was submitted, for it may be there already; try again")
     SweepRecord.write(record_in, cells)
     began = time.monotonic()
     due = [task for task in tasks if task.due]
@@ -52,13 +55,8 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     return [found[cell.directory] for cell in cells]
 
 
-def _find_queued(tasks: Sequence[Task]) -> dict[str, Submission]:
-    """Mark the tasks that a job in SLURM's queue will run or is running; the jobs."""
-    jobs = queued()
-    if jobs is None:
-        if shutil.which("squeue") and not tasks[0].cell.settings["dry_run"]:
-            raise UserError("SLURM does not say what is in its queue: nothing was submitted, for it may be there already; try again")
-        jobs = {}
+def _find_queued(tasks: Sequence[Task], jobs: Mapping[str, str]) -> dict[str, Submission]:
+    """Mark the tasks that one of these jobs, of SLURM's queue, will run or is running; the jobs."""
     known = waiting(tasks[0].cell.study_dir, jobs)
     submissions = {}
     for task in tasks:
