@@ -38,7 +38,7 @@ def take(studies: Sequence[Path], archive: Path) -> list[Path]:
     wrong = [f"{copy}: holds another result than {path}" for path, copy in places.items() if _differs(path, copy)]
     first: dict[Path, Path] = {}
     for path, copy in places.items():
-        if _differs(path, first.setdefault(copy, path)):
+        if first.setdefault(copy, path) != path and _differs(path, first[copy]):
             wrong.append(f"{path}: is another result than {first[copy]}")
     _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record)] + wrong)
     new = {copy: path for copy, path in first.items() if not (copy / "result.json").exists()}

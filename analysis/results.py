@@ -45,11 +45,12 @@ def _completed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
         known[name] = known.get(name, known[other])
     for name, value in _CONSTANT.items():
         known[name] = known[name].fillna(value) if name in known else value
+    shared = settings
     for name, (label, prefixes) in _KEYS.items():
         if name not in known:
             known[name] = _joined(known, [label, *(key for key in settings if key.startswith(prefixes))])
+        shared = [key for key in shared if not key.startswith(prefixes)]
     if "setting" not in known:
-        shared = [key for key in settings if not key.startswith(("loss.", "curriculum.", "model."))]
         known["setting"] = _joined(known, ["data", "schedule", *shared]).map(_digest)
     if "signature" not in known:
         known["signature"] = _joined(known, ["setting", "model_key", "loss_key", "seed"]).map(_digest)

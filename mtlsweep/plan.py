@@ -58,12 +58,22 @@ class Task:
             return cls(cell, directory, "redo", status)
         return cls(cell, directory, ACTIONS[status.state], status, directory.result())
 
+    @property
+    def begun(self) -> bool:
+        """Whether there has been an attempt since the run was planned."""
+        return self.directory.attempt() > self.status.attempt
+
+    @property
+    def has_old_result(self) -> bool:
+        """Whether the result is the one from before: a run that is done again keeps it until it begins."""
+        return self.status.state in (State.completed, State.diverged) and not self.begun
+
     def look_again(self) -> None:
         """See what has become of the run since it was planned. A result from before does not count where it was to be made anew."""
-        planned = self.status
-        self.status, self.result = self.directory.status(), self.directory.result()
-        if planned.state in (State.completed, State.diverged) and self.status.attempt == planned.attempt:
-            self.status, self.result = Status(State.interrupted, planned.attempt), None
+        if self.has_old_result:
+            self.status, self.result = Status(State.interrupted, self.status.attempt), None
+        else:
+            self.status, self.result = self.directory.status(), self.directory.result()
 
     @property
     def due(self) -> bool:

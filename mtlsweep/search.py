@@ -73,7 +73,7 @@ class Search:
 
     def tell(self, trial: Trial, value: float | None) -> None:
         """A trial has ended with this value; None: with none, so that it is done again when the search is continued."""
-        self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE, skip_if_finished=True)
+        self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE)
 
     def refuse(self, trial: Trial, why: str) -> None:
         """A trial's values are no run: it is not done again."""

@@ -155,8 +155,7 @@ def _start(task: Task, settings: dict[str, Any], display: Display) -> "Lane":
     from mtlsweep.train import on_lane
 
     # What another process has done again meanwhile is not done a third time.
-    anew = task.action == "redo" and task.directory.attempt() == task.status.attempt
-    return on_lane(task.directory, settings, display, anew)
+    return on_lane(task.directory, settings, display, anew=task.action == "redo" and not task.begun)
 
 
 def _ended(task: Task, display: Display, then: Callable[[], object], outcome: dict[str, Any] | BaseException) -> None:

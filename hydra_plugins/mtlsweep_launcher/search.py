@@ -32,6 +32,10 @@ if TYPE_CHECKING:  # loads Optuna
     from mtlsweep.search import Search
 
 
+# What is raised where a setting is at fault, and more.
+_OF_SETTINGS = (UserError, HydraException, OmegaConfBaseException)
+
+
 class SearchSweeper(Sweeper):
     """Asks Optuna for values, has them run, and tells it what came of them.
 
@@ -126,25 +130,28 @@ class SearchSweeper(Sweeper):
         """Run trials; whether one of them failed."""
         cells = [[*_overrides(trial.params), *same] for trial in trials]
         try:
-            for trial, overrides in zip(trials, cells, strict=True):
-                self._check(search, trial, overrides)
             returns = self._launcher.launch(cells, initial_job_idx=trials[0].number)
-        except BaseException:  # whatever it is, the values of those that are not refused are not at fault
-            for trial in trials:
-                search.tell(trial, None)
+        except BaseException as error:  # also of a machine that lacks something, which is no fault of the values
+            for trial, overrides in zip(trials, cells, strict=True):
+                fault = self._fault(overrides) if isinstance(error, _OF_SETTINGS) else None
+                if fault:
+                    search.refuse(trial, fault)
+                else:
+                    search.tell(trial, None)
             raise
         for trial, job in zip(trials, returns, strict=True):
             search.tell(trial, _value(job))
         return any(job.status is JobStatus.FAILED for job in returns)
 
-    def _check(self, search: "Search", trial: "Trial", overrides: Sequence[str]) -> None:
+    def _fault(self, overrides: Sequence[str]) -> str | None:
+        """What of a cell makes it no run on any machine."""
         from mtlsweep.train import check_calls  # loads torch
 
         try:
             check_calls([cell.settings for cell in self._launcher.cells([overrides])])
-        except (UserError, HydraException, OmegaConfBaseException) as error:
-            search.refuse(trial, str(error))
-            raise
+        except _OF_SETTINGS as error:
+            return str(error)
+        return None
 
     def _show(self, search: "Search", same: Sequence[str]) -> None:
         known = [*search.done, *search.next]

@@ -67,7 +67,7 @@ class _Follower:
         jobs = {task.job or "" for task in self._waiting.values()}
         self._absent = {job: self._absent.get(job, 0) + 1 for job in jobs if job not in listed}
         self._say_what_they_wait_for([job for job in listed.values() if job.id in jobs])
-        for task in [task for task in self._waiting.values() if _has_new_result(task)]:
+        for task in [task for task in self._waiting.values() if task.directory.result() and not task.has_old_result]:
             self._settle(task, {})
         gone = [task for task in self._waiting.values() if self._absent.get(task.job or "", 0) >= POLLS_AFTER_END]
         ends = queue.ended_as({task.job or "" for task in gone}) if gone else {}
@@ -127,12 +127,6 @@ def how_it_ended(state: str, log: Path) -> str:
         return "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
     full = _FULL_DISK.search(said)  # the runs themselves could not record it
     return f"{state}, {full[0].decode()}" if state == "FAILED" and full else state
-
-
-def _has_new_result(task: Task) -> bool:
-    """Whether there is one that was not there when the sweep was planned; a run that is done again keeps the old one until it begins."""
-    done_before = task.status.state in (State.completed, State.diverged)
-    return task.directory.result() is not None and (not done_before or task.directory.attempt() > task.status.attempt)
 
 
 def _detail(task: Task) -> str:
