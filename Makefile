@@ -3,7 +3,7 @@ BIN := .venv/bin
 SETTINGS := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep results test test-slurm bench bench-gpu lint format clean
+.PHONY: help install sweep results test test-gpu test-slurm bench bench-gpu lint format clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,6 +19,9 @@ results: .venv/installed-test  ## check results/runs, and make the CSV, the tabl
 # A file's tests in one process: they share what is slow to set up. The files in the order of tests/conftest.py, the slow ones first.
 test: .venv/installed-test  ## run all tests, several at a time
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+
+test-gpu: .venv/installed-test  ## run the tests that need a GPU, on this machine's
+	$(BIN)/python -m pytest -m gpu
 
 test-slurm: .venv/installed-test  ## run the tests that need SLURM, on one that it starts on this machine (root on Debian)
 	tests/slurm/slurm-up

@@ -24,6 +24,12 @@ TINY = ["model.depth=8", "model.width=4", "data=synthetic", "schedule=smoke", "d
 EVERY_EPOCH = "checkpoint_seconds=0"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests are of a CPU, on every machine, but for those that `-m gpu` asks for; processes that they start inherit it."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start processes take longest and come first, so that in the end nobody waits for one of them alone."""
     starts = Counter(item.path for item in items if item.get_closest_marker("processes"))

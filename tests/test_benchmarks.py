@@ -354,7 +354,6 @@ def test_a_wrong_name_is_told_the_right_ones(arguments: list[str], says: str, ca
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_asking_for_a_gpu_where_there_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--device", "cuda"]) == 2
     assert capsys.readouterr().err == "error: --device cuda: torch finds no GPU here\n"

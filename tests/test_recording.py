@@ -2,32 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from recorded import BATCH, CPU, EPOCHS, EVERY, IMAGES, RATES, Trained, built_in_images, every_kind, make, plain_engine, refuses, tiny
 from small_network import batch, network
 from tape import FORBIDDEN, TapeRecorder
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mtlsweep import data
-from mtlsweep.catalogue import OPTIONS, call_of
-from mtlsweep.config import DataConfig
 from mtlsweep.losses import Strategy
-from mtlsweep.models import TwoHeads
-from mtlsweep.settings import build, check_call
-from mtlsweep.train import build as build_module
-from mtlsweep.train import evaluation
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.compilation import Compiled
 from mtlsweep.train.engine import Engine
-from mtlsweep.train.epoch import Trainer
-from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed
-from mtlsweep.train.lanes import Turns
+from mtlsweep.train.graphs import WARMUP_STEPS
 from mtlsweep.train.network import Network
 from mtlsweep.train.optimizer import RecordableSGD, set_learning_rate
 from mtlsweep.train.programs import backward_passes, step_program
@@ -38,69 +30,10 @@ from mtlsweep.train.two_gradients import differentiate
 
 torch.set_num_threads(1)
 
-EVERY = [path.stem for path in sorted(OPTIONS.glob("*.yaml"))]
-# What the collection's options are not at their defaults, and yet another kind of step.
-MORE: list[tuple[str, dict[str, Any]]] = [
-    ("pcgrad", {"refresh": 3}),
-    ("gradnorm", {"refresh": 2}),
-    ("cr_mogm", {"of": "gradvac"}),
-    ("cagrad", {"scope": "representation", "refresh": 3}),
-    ("mgda", {"scope": "fine_path"}),
-    ("imtl_g", {"length": "sum", "heads": "weighted"}),
-    ("graddrop", {"length": "fine"}),
-    ("stch", {"warmup_epochs": 1}),
-]
-# What changes from epoch to epoch.
-RATES, FACTORS = (0.1, 0.07, 0.01), (1.0, 0.6, 0.0)
-EPOCHS = len(RATES)
-# Four full mini-batches and a partial one.
-IMAGES, BATCH = 100, 22
-
-
-def make(name: str, **settings: Any) -> Strategy:
-    strategy = build(check_call(call_of(OPTIONS / f"{name}.yaml") | settings, "loss"))
-    assert isinstance(strategy, Strategy)
-    return strategy
-
 
 @pytest.fixture(scope="module")
 def images() -> Resident:
-    return Resident.of(data.load(DataConfig(name="synthetic", train_size=IMAGES, test_size=100)), torch.device("cpu"))
-
-
-def refuses(body: object, generator: object) -> None:
-    raise RecordingFailed("there is no way")
-
-
-@dataclass
-class Trained:
-    """What a run came to: of each epoch the means of its steps, the accuracies and the weights behind it."""
-
-    trainer: Trainer
-    numbers: list[Any]
-
-    @classmethod
-    def of(
-        cls,
-        strategy: Strategy,
-        images: Resident,
-        record: Callable[..., Any],
-        monkeypatch: pytest.MonkeyPatch,
-        compiled: Compiled | None = None,
-    ) -> "Trained":
-        monkeypatch.setattr(build_module, "CudaRecorder", lambda: record)
-        monkeypatch.setitem(evaluation.EVAL_BATCH, "cpu", 40)
-        torch.manual_seed(0)
-        engine = Engine(torch.device("cpu"), "fp32", channels_last=True, threads=1, compile=False, graph=True)
-        schedule = {"lr": 1.0, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
-        trainer = build_trainer(tiny(), strategy, images, engine, schedule, seed=7, say=lambda line: None)
-        trainer.compiled = compiled
-        return cls(trainer, [epoch(trainer, number) for number in range(EPOCHS)])
-
-
-def tiny() -> TwoHeads:
-    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return TwoHeads(trunk, features=4)
+    return built_in_images(CPU)
 
 
 def as_one(strategy: Strategy) -> Compiled | None:
@@ -109,25 +42,7 @@ def as_one(strategy: Strategy) -> Compiled | None:
     return Compiled(lambda images: images, differentiate, passes - {1}, BATCH, eval_batch=0) if 2 in passes else None
 
 
-def epoch(trainer: Trainer, number: int) -> tuple[Any, ...]:
-    set_learning_rate(trainer.optimizer, RATES[number])
-    means = ended(trainer.steps(Moment(number, EPOCHS, FACTORS[number]), lambda: None))
-    on_epoch_end: Any = getattr(trainer.strategy, "on_epoch_end", None)
-    if on_epoch_end:
-        on_epoch_end((means[1:3] * torch.tensor([1.0, FACTORS[number]])).float())
-    weights = torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
-    return means.nan_to_num(-1.0).tolist(), ended(trainer.evaluate(trainer.data.test)), weights.tolist()
-
-
-def ended(turns: Turns[Any]) -> Any:
-    while True:
-        try:
-            next(turns)
-        except StopIteration as end:
-            return end.value
-
-
-@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in EVERY), *MORE], ids=lambda value: str(value) if value else "")
+@every_kind
 def test_replays_are_what_python_executes(name: str, options: dict[str, Any], images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Trained.of(make(name, **options), images, refuses, monkeypatch)
     assert not plain.trainer.engine.graph
@@ -149,7 +64,7 @@ def test_both_gradients_as_one_function_are_replayed_too(
 ) -> None:
     def trained(record: Callable[..., Any]) -> Trained:
         strategy = make(name, **options)
-        return Trained.of(strategy, images, record, monkeypatch, as_one(strategy))
+        return Trained.of(strategy, images, record, monkeypatch, compiled=as_one(strategy))
 
     plain, taped = trained(refuses), trained(TapeRecorder())
     assert taped.trainer.engine.graph
@@ -227,13 +142,13 @@ class OnDevice(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in EVERY), *MORE], ids=lambda value: str(value) if value else "")
+@every_kind
 def test_no_step_copies_between_host_and_device(name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors without data stand for a GPU's: where one is asked for a value, or meets one of the host's, there is an error."""
     meta = torch.device("meta")
     monkeypatch.setattr(Engine, "autocast", lambda self: nullcontext())
-    engine = Engine(meta, "fp32", channels_last=True, threads=1, compile=False, graph=False)
-    images = Resident.of(data.load(DataConfig(name="synthetic", train_size=IMAGES, test_size=100)), meta)
+    engine = replace(plain_engine(meta), graph=False)
+    images = built_in_images(meta)
     strategy = make(name, **options)
     for compiled in {None, as_one(strategy)}:
         strategy.generator = torch.Generator()

@@ -1,0 +1,214 @@
+"""The same promises on a real GPU that other tests make with stand-ins for one. `make test-gpu` runs these; minutes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import EVERY_EPOCH, TINY, CommandLine, finish, start
+from recorded import BATCH, CPU, EPOCHS, Trained, built_in_images, ended, every_kind, make, plain_engine, refuses, tiny
+from small_network import batch, gradients, network
+from test_lanes import DRAWS_FROM_EVERYWHERE, every_run
+from trained import interrupt_after, metrics, result, train
+
+from mtlsweep.losses import Strategy
+from mtlsweep.models import resnet, vgg_bn
+from mtlsweep.train.build import build_trainer
+from mtlsweep.train.engine import Engine
+from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.programs import step_program
+from mtlsweep.train.resident import Resident
+from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.training import Pass
+
+GPU = torch.device("cuda")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU, or hidden: make test-gpu")]
+
+ON_GPU = "engine.device=cuda"
+# An epoch of ten full mini-batches and a partial one, so that steps are recorded in the first.
+STEPS = [ON_GPU, "schedule.batch_size=10", "data.train_size=105", "schedule.epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def images() -> Resident:
+    return built_in_images(GPU)
+
+
+@pytest.fixture(autouse=True)
+def stream() -> Iterator[None]:
+    """Work on the default stream cannot be recorded."""
+    with torch.cuda.stream(torch.cuda.Stream()):
+        yield
+
+
+def test_images_order_crops_and_flips_are_those_of_a_cpu(images: Resident) -> None:
+    found = []
+    for place in (built_in_images(CPU), images):
+        trainer = build_trainer(tiny(), make("equal"), place, replace(plain_engine(place.white.device), graph=False), RECIPE, seed=7)
+        kept = Pass(trainer, Moment(1, EPOCHS, 1.0)).kept
+        prepared = place.prepare(place.augmentation.batch(kept.order, kept.codes), trainer.engine)
+        found.append([kept.order.cpu(), place.train.fine[kept.order].cpu(), prepared.cpu()])
+    for one, other in zip(*found, strict=True):
+        assert one.equal(other)
+
+
+RECIPE: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": BATCH}
+
+
+def two_steps(strategy: Strategy, device: torch.device, seed: int = 0) -> tuple[list[torch.Tensor], Outcome]:
+    """The gradients of the second of two steps in the middle of a run, and what both told."""
+    model, strategy = network().to(device), strategy.to(device)
+    strategy.generator = torch.Generator(device).manual_seed(seed)
+    strategy.begin_epoch(1, 10, device)
+    given = Batch(*(tensor.to(device) for tensor in batch()))
+    program = step_program(Network(model), strategy)
+    for step in range(2):
+        model.zero_grad()
+        outcome = program(given, Moment(1, 10, torch.tensor(0.5, device=device), step))
+    return [gradient.cpu() for gradient in gradients(model)], Outcome(*(value.cpu() for value in outcome))
+
+
+@every_kind
+@pytest.mark.usefixtures("double_precision")
+def test_a_step_is_that_of_a_cpu(name: str, options: dict[str, Any]) -> None:
+    """In double precision, where rounding is far below any error; but for strategies that draw, whose numbers are other ones."""
+    expected, told = two_steps(make(name, **options), CPU)
+    draws = any(not one.equal(other) for one, other in zip(expected, two_steps(make(name, **options), CPU, seed=1)[0], strict=True))
+    found, said = two_steps(make(name, **options), GPU)
+    if draws:
+        again, _ = two_steps(make(name, **options), GPU)
+        assert all(one.equal(other) and one.isfinite().all() for one, other in zip(found, again, strict=True))
+        return
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(torch.stack(said), torch.stack(told), rtol=1e-7, atol=1e-10, equal_nan=True)
+
+
+@every_kind
+def test_replays_are_what_python_executes(name: str, options: dict[str, Any], images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Trained.of(make(name, **options), images, refuses, monkeypatch)
+    replayed = Trained.of(make(name, **options), images, None, monkeypatch)
+    assert (plain.trainer.engine.graph, replayed.trainer.engine.graph) == (False, True)
+    assert replayed.numbers == plain.numbers
+
+
+NETWORKS = {"resnet20": partial(resnet, 20), "resnet56": partial(resnet, 56), "vgg16bn": partial(vgg_bn, 16)}
+
+
+@pytest.mark.parametrize(("model", "name"), [(model, name) for model in NETWORKS for name in ("equal", "pcgrad")])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_real_networks_are_replayed_bit_for_bit(model: str, name: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what `engine=auto` is on a GPU, in mini-batches of the recipe's size."""
+    if compiled and model != "resnet20":
+        pytest.skip("compiled as resnet20 is, in more time")
+    engine = Engine(GPU, "bf16", channels_last=True, threads=1, compile=compiled, graph=True)
+    images = built_in_images(GPU, 1000)
+    plain, replayed = (
+        Trained.of(make(name), images, record, monkeypatch, engine, NETWORKS[model], batch_size=128) for record in (refuses, None)
+    )
+    assert (replayed.trainer.engine.graph, replayed.trainer.engine.compile) == (True, compiled)
+    assert replayed.numbers == plain.numbers
+    assert all(value == value for epoch in plain.numbers for value in epoch[0][:4])
+
+
+@pytest.mark.parametrize("name", ["equal", "pcgrad", "fairgrad", "graddrop", "famo"])
+@pytest.mark.parametrize("record", [refuses, None], ids=["executed", "replayed"])
+def test_nothing_waits_for_the_device_within_an_epoch(name: str, record: Any, images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trained.of(make(name), images, record, monkeypatch).trainer
+    epoch = Pass(trainer, Moment(EPOCHS - 1, EPOCHS, 0.0))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(trainer.steps_per_epoch()):
+            epoch.step(step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.kept.totals.isfinite().any()
+
+
+def test_what_cannot_be_recorded_goes_on_without_and_the_next_run_is_recorded(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reads(type(make("rlw"))):  # type: ignore[misc]
+        """Reads a value on the host, after it has drawn random numbers as its parent does."""
+
+        def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+            combined = super().forward(fine_loss, coarse_loss, epoch, total_epochs)
+            return combined + min(1.0, coarse_loss.item()) * coarse_loss
+
+    Reads.__module__ = "mtlsweep.losses.rlw"
+    plain, tried = (Trained.of(Reads(), images, record, monkeypatch) for record in (refuses, None))
+    assert not tried.trainer.engine.graph
+    assert tried.numbers == plain.numbers
+    following = Trained.of(make("rlw"), images, None, monkeypatch)
+    assert following.trainer.engine.graph
+    assert following.numbers == Trained.of(make("rlw"), images, refuses, monkeypatch).numbers
+
+
+SWEEP = ["-m", *TINY, *STEPS, EVERY_EPOCH, "loss=rlw,pcgrad,graddrop,haw", "seed=1,2"]
+
+
+def test_runs_give_the_same_bits_alone_and_in_lanes(cli: CommandLine) -> None:
+    Path("my_loss.py").write_text(DRAWS_FROM_EVERYWHERE.replace("float(torch.rand(()))", "torch.rand((), device=fine_loss.device)"))
+    for study, lanes in (("alone", "1"), ("together", "4"), ("all", "auto")):
+        launcher = [f"study={study}", f"hydra.launcher.lanes={lanes}"]
+        assert cli(*SWEEP, *launcher).status == 0
+        assert cli("-m", *TINY, *STEPS, "loss=user/file", "loss.path=my_loss.py", "seed=1,2,3", *launcher).status == 0
+    alone = every_run("alone")
+    assert len(alone) == 11
+    for study in ("together", "all"):
+        assert {name: metrics(run) for name, run in every_run(study).items()} == {name: metrics(run) for name, run in alone.items()}
+
+
+def test_a_run_that_takes_too_much_memory_fails_alone(cli: CommandLine) -> None:
+    greedy = "torch.empty(1 << 45, device=fine_loss.device)"
+    Path("bad.py").write_text(DRAWS_FROM_EVERYWHERE.replace("float(torch.rand(()))", f"({greedy}.sum() if epoch else 0)"))
+    Path("good.py").write_text(DRAWS_FROM_EVERYWHERE)
+    ended = cli("-m", *TINY, *STEPS, "loss=user/file", "loss.path=bad.py,good.py", "seed=1,2", "hydra.launcher.lanes=4")
+    assert ended.status == 1
+    assert "2 failed, 2 completed" in ended.out
+    assert "out of memory" in ended.out
+
+
+def test_an_interrupted_sweep_goes_on_with_the_same_numbers(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli(*SWEEP, "study=undisturbed").status == 0
+    with monkeypatch.context() as patch:
+        interrupt_after(50, patch)
+        assert cli(*SWEEP, "study=s", "hydra.launcher.lanes=3").status == 130
+    assert cli(*SWEEP, "study=s", "hydra.launcher.lanes=2").status == 0
+    undisturbed, continued = every_run("undisturbed"), every_run("s")
+    assert {name: metrics(run) for name, run in continued.items()} == {name: metrics(run) for name, run in undisturbed.items()}
+
+
+@pytest.mark.parametrize(("before", "after"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_run_can_be_continued_on_another_kind_of_device(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    run = [*STEPS[1:], "study=s", "loss=moco", "engine.precision=fp32", EVERY_EPOCH]
+    with monkeypatch.context() as patch:
+        interrupt_after(15, patch)
+        assert cli(*TINY, *run, f"engine.device={before}").status == 130
+    continued = train(cli, *run, f"engine.device={after}")
+    assert result(continued)["engine"]["device"] == after
+    assert [row["epoch"] for row in metrics(continued)] == ["1", "2", "3"]
+    undisturbed = train(cli, *run, "study=whole", "engine.device=cpu", study="whole")
+    losses = [[float(row["fine_loss"]) for row in metrics(found)] for found in (continued, undisturbed)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+@pytest.mark.processes
+def test_processes_that_share_a_gpu_give_the_numbers_of_one(cli: CommandLine, tmp_path: Path) -> None:
+    assert cli(*SWEEP, "study=alone").status == 0
+    together = finish(start([*SWEEP, "study=together", "hydra.launcher.n_jobs=2"], tmp_path))
+    assert together.status == 0, together
+    alone = every_run("alone")
+    assert {name: metrics(run) for name, run in every_run("together").items()} == {name: metrics(run) for name, run in alone.items()}
+
+
+def test_the_trunk_is_left_as_it_was_by_a_step_that_only_looks(images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evaluation, recorded or not, changes nothing that training goes on from."""
+    trainer = Trained.of(make("equal"), images, None, monkeypatch).trainer
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    first, second = (ended(trainer.evaluate(trainer.data.test)) for _ in range(2))
+    assert first == second
+    assert all(value.equal(before[name]) for name, value in trainer.model.state_dict().items())
