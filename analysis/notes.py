@@ -69,7 +69,15 @@ def _code(runs: pd.DataFrame) -> list[str]:
     commits = _commits(done)
     dirty = int(done["dirty"].fillna(False).sum())
     several = [f"Runs of {len(commits)} commits: {_counts(commits)}."] if len(commits) > 1 else []
-    return several + ([f"{_plural(dirty, 'run')} made with uncommitted changes to the code."] if dirty else [])
+    changed = [f"{_plural(dirty, 'run')} made with uncommitted changes to the code."] if dirty else []
+    return several + changed + _midway(done["changed_midway"].dropna())
+
+
+def _midway(changes: pd.Series) -> list[str]:
+    if changes.empty:
+        return []
+    what = ", ".join(sorted({word for change in changes for word in change.split(", ")}))
+    return [f"{_plural(len(changes), 'run')} interrupted and continued with another {what}: the last one's is named here."]
 
 
 def _commits(done: pd.DataFrame) -> Counter[str]:

@@ -43,6 +43,7 @@ COLUMNS = {
     "resolved_engine": "str",  # everything that was used: `device=cpu, precision=fp32, channels_last=True, threads=2`
     "commit": "str",
     "dirty": "boolean",
+    "changed_midway": "str",  # what an interrupted run went on with that it had not begun with: `commit, torch, device`
     "signature": "str",
     "error": "str",  # of a failed run its error's last line, of a diverged one where
     "path": "str",  # of the run directory, relative to the study's folder
@@ -102,6 +103,7 @@ def _outcome(record: Record) -> dict[str, Any]:
         "precision": engine.get("precision"),
         "resolved_engine": ", ".join(f"{key}={value}" for key, value in engine.items()),
         "device_hours": (result["seconds"] if own is None else own) / 3600,
+        "changed_midway": ", ".join(result.get("changed_midway", [])) or None,
         "error": result["reason"],
     }
 

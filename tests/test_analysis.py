@@ -373,12 +373,14 @@ def test_the_notes_say_what_the_figures_mean(built: Built, capsys: pytest.Captur
 
 def test_the_notes_name_what_runs_do_not_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     complete(make_cell(tmp_path / "demo", "resnet20"), 50.0, 49.0)
-    complete(make_cell(tmp_path / "demo", "resnet56"), 50.0, 49.0, commit="b" * 40, dirty=True, device="gpu", engine={"precision": "bf16"})
+    other: dict[str, Any] = {"dirty": True, "device": "gpu", "engine": {"precision": "bf16"}, "changed_midway": ["commit", "device"]}
+    complete(make_cell(tmp_path / "demo", "resnet56"), 50.0, 49.0, commit="b" * 40, **other)
     text = " ".join(printed(capsys, tmp_path / "demo").split())
     assert "one seed each says nothing about the spread" in text
     assert "Runs of 2 commits: aaaaaaa (1 run), bbbbbbb (1 run)." in text
     assert "1 run made with uncommitted changes" in text
     assert "Runs on 2 different engines: cpu fp32 (1 run), gpu bf16 (1 run)." in text
+    assert "1 run interrupted and continued with another commit, device: the last one's is named here." in text
     assert "±" not in text
 
 

@@ -147,12 +147,33 @@ def test_tensors_of_a_checkpoint_go_to_the_device_of_the_run() -> None:
 def test_result_says_of_every_attempt_whether_its_code_was_changed(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch, first: bool | None, second: bool | None, both: bool | None
 ) -> None:
+    assert of_two_attempts(cli, monkeypatch, {"dirty": first}, {"dirty": second})["dirty"] is both
+
+
+ORIGIN = {"commit": "a" * 40, "dirty": False, "torch": "2.11", "device": "an old one"}
+
+
+@pytest.mark.parametrize("changed", [[], ["device"], ["commit", "torch"]])
+def test_result_says_what_a_run_was_continued_with(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, changed: list[str]) -> None:
+    found = of_two_attempts(cli, monkeypatch, ORIGIN, ORIGIN | dict.fromkeys(changed, "new"))
+    assert (found["attempts"], found["changed_midway"]) == (2, changed)
+
+
+def test_a_checkpoint_of_an_earlier_version_says_only_whether_its_code_was_changed() -> None:
+    earlier = checkpoint.Progress.of({"progress": {"rows": [], "engine": {}, "dirty": True}})
+    earlier.count_in(ORIGIN)
+    assert earlier.origins == [{"dirty": True}, ORIGIN]
+    assert checkpoint.Progress.of({"progress": vars(earlier)}) == earlier
+
+
+def of_two_attempts(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, *origins: dict[str, Any]) -> dict[str, Any]:
+    """The result of a run that was interrupted in its second epoch, and continued by another process."""
     with monkeypatch.context() as patch:
-        patch.setattr("mtlsweep.train.run.provenance", lambda: {"dirty": first})
+        patch.setattr("mtlsweep.train.run.origin", lambda device: origins[0])
         interrupt_after(6, patch)
         cli(*TINY, EVERY_EPOCH, "study=s")
-    monkeypatch.setattr("mtlsweep.train.run.provenance", lambda: {"dirty": second})
-    assert result(train(cli, EVERY_EPOCH))["dirty"] is both
+    monkeypatch.setattr("mtlsweep.train.run.origin", lambda device: origins[1])
+    return result(train(cli, EVERY_EPOCH))
 
 
 def test_number_of_threads_is_the_runs_own(cli: CommandLine) -> None:

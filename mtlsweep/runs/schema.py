@@ -18,7 +18,7 @@
 Accuracies are percent, times seconds, epochs 1-indexed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 # Raised when a reader of today would misread what is written; a directory of another version is refused, never converted in place.
@@ -74,6 +74,8 @@ class Result:
         dirty: whether the code of any attempt that made one of the epochs differed from its commit, new files included. None: not known.
         finished: time of the end, ISO 8601, UTC.
         device_seconds: as `seconds`, each divided by the number of runs that took turns in the process; None where that was not recorded.
+        changed_midway: of "commit", "torch" (its version) and "device" (its name) those that were not the same in all attempts that made
+            one of the epochs; `attempts/` has what they were. Earlier versions did not record it.
     """
 
     signature: str
@@ -100,4 +102,5 @@ class Result:
     dirty: bool | None
     finished: str
     device_seconds: float | None = None
+    changed_midway: list[str] = field(default_factory=list)
     schema: int = SCHEMA

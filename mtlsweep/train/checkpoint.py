@@ -6,7 +6,7 @@ No generator's state is among it: every random number is drawn from a stream of 
 import io
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -32,21 +32,25 @@ class Progress:
     Attributes:
         rows: its metrics, one row an epoch.
         engine: the choices that it began with.
-        dirty: whether the code of any attempt that made one of the rows was changed (see `code_version`); None: not all is known.
+        origins: what code, torch and device made the rows (`result.origin`), once each.
     """
 
     rows: list[dict[str, Any]]
     engine: dict[str, Any]
-    dirty: bool | None = False
+    origins: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(cls, checkpoint: dict[str, Any]) -> "Progress":
-        """That of a checkpoint; those of an earlier version do not say what their code was."""
-        return cls(**{"dirty": None} | checkpoint["progress"])
+        """That of a checkpoint; those of an earlier version say no more than whether their code was changed."""
+        kept: dict[str, Any] = dict(checkpoint["progress"])
+        if "origins" not in kept:
+            kept["origins"] = [{"dirty": kept.pop("dirty", None)}]
+        return cls(**kept)
 
-    def count_in(self, dirty: bool | None) -> None:
-        """An attempt goes on with such code."""
-        self.dirty = True if self.dirty or dirty else None if None in (self.dirty, dirty) else False
+    def count_in(self, origin: dict[str, Any]) -> None:
+        """An attempt goes on from here."""
+        if origin not in self.origins:
+            self.origins.append(origin)
 
 
 def save(file: BinaryIO, trainer: Trainer, progress: Progress) -> None:

@@ -1,8 +1,10 @@
 """From a run's epochs to its result: pure functions of the rows of `metrics.csv`."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import torch
 
 from mtlsweep.runs import Result, now
 from mtlsweep.runs.provenance import provenance
@@ -41,8 +43,16 @@ def best(rows: Sequence[Row], metric: str) -> Row:
     return max(rows, key=lambda row: row[metric])
 
 
-def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int, engine: Engine, dirty: bool | None) -> Result:
-    """The result of a run that ends with these epochs, whose code was `dirty` in any attempt that made them (see `code_version`)."""
+def origin(device: torch.device) -> dict[str, Any]:
+    """What this process makes epochs with that is no setting of a run: code, torch, the device by its name."""
+    known = provenance()
+    return {"commit": known["commit"], "dirty": known["dirty"], "torch": known["versions"]["torch"], "device": device_name(device)}
+
+
+def summarize(
+    rows: Sequence[Row], diverged: bool, signature: str, attempts: int, engine: Engine, origins: Sequence[Mapping[str, Any]]
+) -> Result:
+    """The result of a run that ends with these epochs, which attempts of these origins made."""
     last, top = rows[-1], best(rows, "test_fine_acc")
     selected = best(rows, "val_fine_acc") if "val_fine_acc" in last else {}
     return Result(
@@ -67,11 +77,18 @@ def summarize(rows: Sequence[Row], diverged: bool, signature: str, attempts: int
         device=device_name(engine.device),
         engine=engine.describe(),
         commit=provenance()["commit"],
-        dirty=dirty,
+        dirty=_any(one["dirty"] for one in origins),
+        changed_midway=[key for key in ("commit", "torch", "device") if len({one.get(key) for one in origins}) > 1],
         finished=now(),
         # Epochs of a checkpoint from before it was recorded count in full.
         device_seconds=sum(row["device_seconds" if "device_seconds" in row else "seconds"] for row in rows),
     )
+
+
+def _any(known: Iterable[bool | None]) -> bool | None:
+    """Whether any is true; None where that is not known."""
+    values = list(known)
+    return True if True in values else None if None in values else False
 
 
 def _finite(value: float) -> float | None:

@@ -14,7 +14,6 @@ from mtlsweep.loggers import Entry, Tracking
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
-from mtlsweep.runs.provenance import provenance
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
@@ -23,7 +22,7 @@ from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
-from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
+from mtlsweep.train.result import Row, best, epoch_row, losses_finite, origin, selection_metric, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
@@ -53,9 +52,9 @@ class Run:
             self.strategy: nn.Module = build(settings["loss"])
         saved = self._read_checkpoint(engine)
         self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe())
-        self.progress.count_in(provenance()["dirty"])
         engine = engine.as_begun(self.progress.engine)
         engine.apply()
+        self.progress.count_in(origin(engine.device))
         if saved:
             checkpoint.restore_strategy(self.strategy, saved)
         self.trainer = self._build(engine)
@@ -102,7 +101,7 @@ class Run:
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
         signature, attempts, engine = self.description["signature"], self.claim.attempt, self.trainer.engine
-        result = summarize(self.rows, self.diverged, signature, attempts, engine, self.progress.dirty)
+        result = summarize(self.rows, self.diverged, signature, attempts, engine, self.progress.origins)
         if self.settings["save"] == "last":
             self._save_weights("last.pt", self.rows[-1]["epoch"])
         self.claim.write_result(result)
