@@ -1,7 +1,7 @@
 """The edge of the command line: exit statuses, and one line instead of a traceback where the user can put things right.
 
-Exit status 0: all that was asked for is done (diverged runs included); 1: a run failed; 2: the command is wrong, nothing was trained;
-130: interrupted.
+Exit status 0: all that was asked for is done (diverged runs included); 1: a run failed; 2: the command is wrong, nothing was trained (by
+a search, nothing after it chose values that are no run); 130: interrupted.
 """
 
 import os
