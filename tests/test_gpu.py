@@ -34,7 +34,9 @@ STEPS = [ON_GPU, "schedule.batch_size=10", "data.train_size=105", "schedule.epoc
 
 @pytest.fixture(scope="module")
 def images() -> Resident:
-    return built_in_images(GPU)
+    made = built_in_images(GPU)
+    torch.cuda.synchronize()  # the tests have streams of their own
+    return made
 
 
 @pytest.fixture(autouse=True)
