@@ -21,7 +21,7 @@ test: .venv/installed-test  ## run all tests, several at a time
 	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-gpu: .venv/installed-test  ## run the tests that need a GPU, on this machine's
-	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m pytest -m gpu tests/test_gpu.py
 
 test-slurm: .venv/installed-test  ## run the tests that need SLURM, on one that it starts on this machine (root on Debian)
 	tests/slurm/slurm-up

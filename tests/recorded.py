@@ -101,7 +101,7 @@ class Trained:
         with monkeypatch.context() as patch:
             if record:
                 patch.setattr(build_module, "CudaRecorder", lambda: record)
-            trainer = build_trainer(model(), strategy, images, engine, schedule, seed=7, say=lambda line: None)
+            trainer = build_trainer(model(), strategy, images, engine, schedule, seed=7)
             trainer.compiled = compiled or trainer.compiled
             return cls(trainer, [epoch(trainer, number) for number in range(EPOCHS)])
 

@@ -41,7 +41,8 @@ def images() -> Resident:
 
 @pytest.fixture(autouse=True)
 def stream() -> Iterator[None]:
-    """Work on the default stream cannot be recorded."""
+    """Work on the default stream cannot be recorded; what a run's engine prepares, above all that cuDNN is deterministic."""
+    plain_engine(GPU).apply()
     with torch.cuda.stream(torch.cuda.Stream()):
         yield
 
@@ -113,7 +114,8 @@ def test_real_networks_are_replayed_bit_for_bit(model: str, name: str, compiled:
     )
     assert (replayed.trainer.engine.graph, replayed.trainer.engine.compile) == (True, compiled)
     assert replayed.numbers == plain.numbers
-    assert all(value == value for epoch in plain.numbers for value in epoch[0][:4])
+    losses = [value for epoch in plain.numbers for value in epoch[0][:3]]
+    assert min(losses) > 0  # what is no number reads as -1
 
 
 @pytest.mark.parametrize("name", ["equal", "pcgrad", "fairgrad", "graddrop", "famo"])

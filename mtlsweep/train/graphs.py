@@ -75,10 +75,10 @@ class CudaRecorder:
             graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
             try:
                 body()
+                graph.capture_end()
             except BaseException:
                 _give_up(graph, self._pool)
                 raise
-            graph.capture_end()
         except RuntimeError as error:
             raise RecordingFailed(str(error)) from error
         finally:
