@@ -35,6 +35,12 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def origin(device: str) -> dict[str, Any]:
+    """What this process makes epochs with that is no setting of a run: code, torch, and the device, which is given by its name."""
+    known = provenance()
+    return {"commit": known["commit"], "dirty": known["dirty"], "torch": known["versions"]["torch"], "device": device}
+
+
 def code_version() -> dict[str, Any]:
     """`commit` of this package's repository, and whether tracked files are changed or its code has new ones (`dirty`); both None where
     there is no repository."""

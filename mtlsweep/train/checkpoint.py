@@ -32,7 +32,7 @@ class Progress:
     Attributes:
         rows: its metrics, one row an epoch.
         engine: the choices that it began with.
-        origins: what code, torch and device made the rows (`result.origin`), once each.
+        origins: what code, torch and device made the rows (`provenance.origin`), once each.
     """
 
     rows: list[dict[str, Any]]

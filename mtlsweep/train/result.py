@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from mtlsweep.runs import Result, now
 from mtlsweep.runs.provenance import provenance
 from mtlsweep.train.engine import Engine, device_name
@@ -41,12 +39,6 @@ def selection_metric(rows: Sequence[Row]) -> str:
 def best(rows: Sequence[Row], metric: str) -> Row:
     """The epoch in which a metric was highest; the first of equals."""
     return max(rows, key=lambda row: row[metric])
-
-
-def origin(device: torch.device) -> dict[str, Any]:
-    """What this process makes epochs with that is no setting of a run: code, torch, the device by its name."""
-    known = provenance()
-    return {"commit": known["commit"], "dirty": known["dirty"], "torch": known["versions"]["torch"], "device": device_name(device)}
 
 
 def summarize(

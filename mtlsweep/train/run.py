@@ -14,15 +14,16 @@ from mtlsweep.loggers import Entry, Tracking
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
+from mtlsweep.runs.provenance import origin
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
-from mtlsweep.train.engine import Engine, notes, resolve
+from mtlsweep.train.engine import Engine, device_name, notes, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
-from mtlsweep.train.result import Row, best, epoch_row, losses_finite, origin, selection_metric, summarize
+from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
@@ -54,7 +55,7 @@ class Run:
         self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe())
         engine = engine.as_begun(self.progress.engine)
         engine.apply()
-        self.progress.count_in(origin(engine.device))
+        self.progress.count_in(origin(device_name(engine.device)))
         if saved:
             checkpoint.restore_strategy(self.strategy, saved)
         self.trainer = self._build(engine)
