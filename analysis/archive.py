@@ -1,15 +1,17 @@
 """Keeps the small files of finished runs for publication: checked, and without what tells whose machine they were made on."""
 
+import csv
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from omegaconf import OmegaConf
 
-from mtlsweep.errors import UserError
+from mtlsweep.errors import UserError, summary
 from mtlsweep.runs import Record, State, files, scan
+from mtlsweep.runs.outcome import outcome
 from mtlsweep.runs.signature import signature
 
 # Settings that say where something is, in `config.yaml` and on the command line.
@@ -80,23 +82,33 @@ def faults(record: Record) -> list[str]:
 
 def _metrics_faults(path: Path, identity: dict[str, Any], result: dict[str, Any]) -> list[str]:
     try:
-        metrics = pd.read_csv(path)
-        epochs, accuracies = list(metrics["epoch"]), metrics["test_fine_acc"]
-    except (OSError, ValueError, KeyError) as error:
-        return [f"metrics.csv cannot be read ({str(error).splitlines()[0]})"]
+        rows = _epochs(path)
+        found = outcome(rows)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        return [f"metrics.csv cannot be read ({summary(error)})"]
     planned = identity["schedule"]["epochs"]
-    if epochs != list(range(1, len(epochs) + 1)) or len(epochs) != result["epochs"]:
+    if [row["epoch"] for row in rows] != list(range(1, result["epochs"] + 1)):
         return [f"metrics.csv has not the epochs 1 to {result['epochs']} that its result says"]
     if result["status"] != State.completed.value:
         return []
-    best = (float(accuracies.max()), int(accuracies.argmax()) + 1, float(accuracies.iloc[-1]))
-    said = (result["best_fine_acc"], result["best_epoch"], result["last_fine_acc"])
-    # Seven digits are kept in metrics.csv.
-    agree = all(abs(ours - theirs) <= 1e-5 for ours, theirs in zip(best, said, strict=True))
+    # What an earlier version did not record is no fault.
+    wrong = [name for name, value in found.items() if not _agree(value, result.get(name, value))]
     return [
-        *([f"{len(epochs)} of {planned} epochs"] if len(epochs) != planned else []),
-        *([] if agree else ["its result's accuracies are not those of its metrics.csv"]),
+        *([f"{len(rows)} of {planned} epochs"] if len(rows) != planned else []),
+        *([f"its result's {', '.join(wrong)} are not those of its metrics.csv"] if wrong else []),
     ]
+
+
+def _epochs(path: Path) -> list[dict[str, float | None]]:
+    with path.open(newline="") as file:
+        return [{name: float(word) if word else None for name, word in row.items()} for row in csv.DictReader(file)]
+
+
+def _agree(ours: float | None, theirs: Any) -> bool:
+    """Whether they are the same, or both are absent; seven digits are kept in metrics.csv."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return math.isclose(ours, theirs, rel_tol=1e-6, abs_tol=1e-5)
 
 
 def _has_source(record: Record) -> bool:

@@ -25,7 +25,8 @@ class Line:
         pooled: the test over all columns; None unless every entry of strategy and baseline is complete and has pairs.
         adjusted: its p corrected by Holm's method for the strategies it is chosen among; None outside of that list.
         geometric_mean: of the columns' mean best accuracies; None unless all are complete. So too the next two.
-        rank: mean over the columns of the rank of the mean best accuracy, 1 is best, among the strategies complete everywhere.
+        rank: mean over the columns of the rank of the mean best accuracy, 1 is best, among the strategies complete everywhere that have the
+            most seeds; None where there is only one of them.
         hours: device-hours of one seed on every architecture, mean over seeds.
     """
 
@@ -143,10 +144,11 @@ def _adjusted(tests: Mapping[str, Permutation | None]) -> dict[str, float]:
 
 
 def _ranks(table: Table) -> dict[str, float]:
-    complete = {
-        name: [round(entry.values["best"].mean, 6) for entry in entries]
-        for name, entries in table.rows.items()
-        if all(entry.complete for entry in entries)
-    }
-    ranks = pd.DataFrame.from_dict(complete, orient="index").rank(ascending=False)
+    complete = {name: entries for name, entries in table.rows.items() if all(entry.complete for entry in entries)}
+    # As for the best of a column: the mean of fewer seeds is the surer to be extreme.
+    most = [max(entry.n for entry in column) for column in zip(*complete.values(), strict=True)]
+    means = {name: [round(one.values["best"].mean, 6) for one in row] for name, row in complete.items() if [one.n for one in row] == most}
+    if len(means) < 2:
+        return {}
+    ranks = pd.DataFrame.from_dict(means, orient="index").rank(ascending=False)
     return {str(name): float(rank) for name, rank in ranks.mean(axis=1).items()}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis import terminal
 from analysis.commits import runs_of
+from analysis.names import natural, text
 from analysis.notes import made_by
 from analysis.render import missing, number, sheet_latex, sheet_markdown
 from analysis.sheet import Sheet, spell
@@ -44,7 +45,7 @@ def report_pair(a: str, b: str, output: str = "text") -> None:
     first, second = runs_of(a), runs_of(b)
     found = pairs(first, second)
     sheets = [sheet(title, cells, (a, b)) for title, cells in found.items()]
-    notes = [f"A: {made_by(first)}.", f"B: {made_by(second)}.", *unshared(first, second)]
+    notes = [f"A: {made_by(first)}.", f"B: {made_by(second)}.", *renamed(first, second), *unshared(first, second)]
     if output == "text":
         terminal.show_sheets(sheets, notes)
     elif output == "csv":
@@ -58,8 +59,9 @@ def report_pair(a: str, b: str, output: str = "text") -> None:
 def pairs(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, list[Pair]]:
     """The cells of two frames (see `collect`) that either has, by setting; the key says what setting that is.
 
-    Cells are the same if they differ in nothing but code and machine. Where the frames share no setting but each has only one, cells of the
-    same model, strategy and seed are compared across the two, and the key says in what settings they differ.
+    Cells are the same if they differ in nothing but code and machine; where the frames share none, if they have the same names (see
+    `renamed`). Where the frames share no setting but each has only one, cells of the same model, strategy and seed are compared across the
+    two, and the key says in what settings they differ.
 
     Raises:
         UserError: the frames share no setting, and one of them has several.
@@ -86,6 +88,24 @@ def _by_name(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def renamed(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """A line for each strategy and architecture that is known by its name alone (see `pairs`) and has other settings in either frame."""
+    if _cells(a) & _cells(b):
+        return []
+    lines = []
+    for name, prefixes in (("variant", ("loss.", "curriculum.")), ("model_variant", ("model.",))):
+        settings = [key for key in a.columns if key in b.columns and key.startswith(prefixes)]
+        for label in [label for label in a[name].unique() if label in set(b[name])]:
+            first, second = ({key: _values(side.loc[side[name] == label, key]) for key in settings} for side in (a, b))
+            told = [f"{key} ({first[key]} in A, {second[key]} in B)" for key in settings if first[key] != second[key]]
+            lines += [f"{label} is the same by its name only; it differs in {', '.join(told)}."] if told else []
+    return lines
+
+
+def _values(column: pd.Series) -> str:
+    return " and ".join(sorted({text(value) for value in column}, key=natural))
+
+
 def unshared(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     """A line for each setting that only one of two frames has, where they share any."""
     both = {"A": set(a["setting"]), "B": set(b["setting"])}
@@ -98,8 +118,8 @@ def sheet(title: str, found: list[Pair], names: tuple[str, str]) -> Sheet:
     """One setting's cells as words."""
     rows = [(_name(pair), [_words(pair.a), _words(pair.b), spell(pair.difference), _equal(pair)]) for pair in found]
     both = sum(pair.difference is not None for pair in found)
-    beyond = [pair for pair in found if pair.difference and pair.difference.low and pair.difference.high]
-    clear = sum(pair.difference.low > 0 or pair.difference.high < 0 for pair in beyond)  # type: ignore[union-attr, operator]
+    beyond = [(one.low, one.high) for pair in found if (one := pair.difference) and one.low is not None and one.high is not None]
+    clear = sum(low > 0 or high < 0 for low, high in beyond)
     return Sheet(
         f"Best fine test accuracy (%), A: {names[0]}, B: {names[1]}; {title}",
         "strategy, architecture",

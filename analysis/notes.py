@@ -22,7 +22,7 @@ def notes(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list
 def remarks(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
     """The notes less what keeps runs apart, where that is said first."""
     runs = distinct(frame)
-    found = [_meaning(tables), *_copies(len(frame) - len(runs)), *_code(runs), *_machines(runs)]
+    found = [_meaning(tables), *_copies(frame, len(frame) - len(runs)), *_code(runs), *_machines(runs)]
     return found + (_errors(runs) if errors else [])
 
 
@@ -55,29 +55,49 @@ def _meaning(tables: list[Table]) -> str:
 
 
 def made_by(runs: pd.DataFrame) -> str:
-    """By which commits and on what runs were made: `commit aaaaaaa (9 runs); on cpu fp32 (9 runs)`."""
-    done = runs[runs["epochs"].notna()]
-    return f"commit {_counts(_commits(done))}; on {_counts(_engines(done))}" if len(done) else "no finished run"
+    """By which commits and on what runs were made: `commit aaaaaaa (9 runs); on cpu fp32 (9 runs)`; and what was not as it should be."""
+    done = _ended(runs)
+    if done.empty:
+        return "no finished run"
+    return "; ".join([f"commit {_counts(_commits(done))}", f"on {_counts(_engines(done))}", *_uncommitted(done), *_midway(done)])
 
 
-def _copies(count: int) -> list[str]:
-    return [f"{_plural(count, 'run')} found more than once (same signature) and counted once."] if count else []
+def _ended(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a result."""
+    return runs[runs["status"].isin(["completed", "diverged"])]
+
+
+def _copies(frame: pd.DataFrame, count: int) -> list[str]:
+    if not count:
+        return []
+    found = [f"{_plural(count, 'run')} found more than once (same signature) and counted once."]
+    results = _ended(frame).groupby("signature")[["best_fine_acc", "last_fine_acc"]].nunique(dropna=False)
+    unlike = int((results > 1).any(axis=1).sum())
+    if unlike:
+        found.append(
+            f"{_plural(unlike, 'run')} of them found with different results: the first is counted; `compare` sets them side by side."
+        )
+    return found
 
 
 def _code(runs: pd.DataFrame) -> list[str]:
-    done = runs[runs["epochs"].notna()]
+    done = _ended(runs)
     commits = _commits(done)
+    several = [f"Runs of {len(commits)} commits: {_counts(commits)}"] if len(commits) > 1 else []
+    return [f"{line}." for line in [*several, *_uncommitted(done), *_midway(done)]]
+
+
+def _uncommitted(done: pd.DataFrame) -> list[str]:
     dirty = int(done["dirty"].fillna(False).sum())
-    several = [f"Runs of {len(commits)} commits: {_counts(commits)}."] if len(commits) > 1 else []
-    changed = [f"{_plural(dirty, 'run')} made with uncommitted changes to the code."] if dirty else []
-    return several + changed + _midway(done["changed_midway"].dropna())
+    return [f"{_plural(dirty, 'run')} made with uncommitted changes to the code"] if dirty else []
 
 
-def _midway(changes: pd.Series) -> list[str]:
+def _midway(done: pd.DataFrame) -> list[str]:
+    changes = done["changed_midway"].dropna()
     if changes.empty:
         return []
     what = ", ".join(sorted({word for change in changes for word in change.split(", ")}))
-    return [f"{_plural(len(changes), 'run')} interrupted and continued with another {what}: the last one's is named here."]
+    return [f"{_plural(len(changes), 'run')} interrupted and continued with another {what}: the last one's is named here"]
 
 
 def _commits(done: pd.DataFrame) -> Counter[str]:
@@ -85,13 +105,14 @@ def _commits(done: pd.DataFrame) -> Counter[str]:
 
 
 def _machines(runs: pd.DataFrame) -> list[str]:
-    done = runs[runs["epochs"].notna()]
-    engines = _engines(done)
+    engines = _engines(_ended(runs))
     return [f"Runs on {len(engines)} different engines: {_counts(engines)}."] if len(engines) > 1 else []
 
 
 def _engines(done: pd.DataFrame) -> Counter[str]:
     named = (done["device"].fillna("unknown") + " " + done["precision"].fillna("")).str.strip()
+    versions = done["torch"].fillna("unknown")
+    named += " torch " + versions if versions.nunique() > 1 else ""
     return Counter(named + _otherwise(done["resolved_engine"]))
 
 

@@ -31,7 +31,7 @@ def publish(folder: Path, studies: Sequence[Path]) -> None:
     frame = collect([runs])
     if frame.empty:
         raise UserError(f"{runs}: no runs")
-    write_csv(frame, folder / RESULTS)
+    write_csv(frame.assign(study=[_study(runs / path) for path in frame["path"]]), folder / RESULTS)
     files.write_text(folder / TABLE, table(frame))
     page.write(runs, folder / REPORT, _choice(frame))
     print(f"{len(new)} new runs, {len(frame)} in all: {folder / RESULTS}, {folder / TABLE}, {folder / REPORT}")
@@ -42,6 +42,11 @@ def table(frame: pd.DataFrame) -> str:
     found, _, below = analyse(frame, _choice(frame))
     parts = [*apart(distinct(frame)), render.markdown(found, remarks(frame, found), below)]
     return "\n\n".join(parts) + "\n"
+
+
+def _study(directory: Path) -> str:
+    """That a run was of before it came here."""
+    return str((files.read_json(directory / "run.json") or {})["study"])
 
 
 def _choice(frame: pd.DataFrame) -> Choice:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtlsweep.runs import Record, State, loss_label, model_label
+from mtlsweep.runs import Record, RunDirectory, State, files, loss_label, model_label
 
 # Columns and their types. Accuracies are percent, times seconds, epochs 1-indexed; what a run does not have is empty.
 COLUMNS = {
@@ -41,6 +41,7 @@ COLUMNS = {
     "device": "str",
     "precision": "str",  # what was used, not what was asked for
     "resolved_engine": "str",  # everything that was used: `device=cpu, precision=fp32, channels_last=True, threads=2`
+    "torch": "str",  # version
     "commit": "str",
     "dirty": "boolean",
     "changed_midway": "str",  # what an interrupted run went on with that it had not begun with: `commit, torch, device`
@@ -103,9 +104,17 @@ def _outcome(record: Record) -> dict[str, Any]:
         "precision": engine.get("precision"),
         "resolved_engine": ", ".join(f"{key}={value}" for key, value in engine.items()),
         "device_hours": (result["seconds"] if own is None else own) / 3600,
+        "torch": _torch(record.path, result["attempts"]),
         "changed_midway": ", ".join(result.get("changed_midway", [])) or None,
         "error": result["reason"],
     }
+
+
+def _torch(directory: Path, attempt: int) -> str | None:
+    """The version that the attempt used."""
+    known = files.read_json(RunDirectory(directory).attempt_file(attempt)) or {}
+    version: str | None = known.get("provenance", {}).get("versions", {}).get("torch")
+    return version
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:

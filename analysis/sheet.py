@@ -47,30 +47,73 @@ def _differences(comparison: Comparison) -> Sheet:
         if name != comparison.baseline and any(line.differences)
     ]
     title = f"Difference from {comparison.baseline} in best fine test accuracy (points), 95 % interval of paired t over n seeds"
-    return Sheet(title, "strategy", comparison.table.columns, rows, _resolution(comparison))
+    return Sheet(title, "strategy", comparison.table.columns, rows, [*_resolution(comparison), *_unlike(comparison)])
+
+
+def _unlike(comparison: Comparison) -> list[str]:
+    """Says which pairs are not told apart by their strategies alone."""
+    baseline = comparison.table.rows[comparison.baseline or ""]
+    pairs = [
+        (name, made != known.made[seed])
+        for name, entries in comparison.table.rows.items()
+        if name != comparison.baseline
+        for entry, known in zip(entries, baseline, strict=True)
+        for seed, made in entry.made.items()
+        if seed in known.made
+    ]
+    names = list(dict.fromkeys(name for name, differs in pairs if differs))
+    if not names:
+        return []
+    return [
+        f"{sum(differs for _, differs in pairs)} of {_count(len(pairs), 'pair', 'pairs')} are of runs on different devices, precisions or "
+        f"torch versions, whose effect is in their differences too: {', '.join(names)}."
+    ]
 
 
 def _overall(comparison: Comparison) -> Sheet:
     against = [f"vs {comparison.baseline}", "p", "p (Holm)"] if comparison.baseline else []
-    rows = [(name, [*_means(line), *(_test(line) if against else [])]) for name, line in comparison.lines.items()]
+    rows = [
+        (name, [_seeds(comparison.table.rows[name]), *_means(line), *(_test(line) if against else [])])
+        for name, line in comparison.lines.items()
+    ]
     return Sheet(
         f"Over {len(comparison.table.columns)} architecture{'s' * (len(comparison.table.columns) != 1)}",
         "strategy",
-        ["geom. mean", "mean rank", "device-hours", *against],
+        ["n", "geom. mean", "mean rank", "device-hours", *against],
         rows,
         [
-            "geom. mean: of the architectures' mean best accuracies; mean rank: among the strategies complete on every architecture; "
-            "device-hours: one seed on every architecture, of each run its own turns (runs that take turns in one process are not counted "
-            "twice; processes on one device count in full each). A strategy that is not complete everywhere has none of them.",
+            "n: seeds; geom. mean: of the architectures' mean best accuracies; mean rank: among the strategies complete on every "
+            "architecture that have the most seeds; device-hours: one seed on every architecture, of each run its own turns (runs that "
+            "take turns in one process are not counted twice; processes on one device count in full each). A strategy that is not complete "
+            "everywhere has none of them.",
+            *_devices(comparison),
             *(_pooling(comparison) if against else ["The baseline is not among these strategies: no differences."]),
         ],
     )
 
 
+def _seeds(entries: list[Entry]) -> str:
+    """How many completed runs an architecture has: `3`, or `1-3` where that differs."""
+    counts = sorted({entry.n for entry in entries})
+    return "-".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+
+
+def _devices(comparison: Comparison) -> list[str]:
+    """Says that hours of different devices are no measure of a strategy."""
+    devices = sorted({made.device for row in comparison.table.rows.values() for entry in row for made in entry.made.values()})
+    if len(devices) < 2:
+        return []
+    return [f"The device-hours are of different devices ({', '.join(devices)}) and do not compare what the strategies cost."]
+
+
 def _means(line: Line) -> list[str]:
     if line.geometric_mean is None:
         return ["incomplete", "", ""]
-    return [f"{line.geometric_mean:.2f}", f"{line.rank:.1f}", "" if line.hours is None else f"{line.hours:.3g}"]
+    return [
+        f"{line.geometric_mean:.2f}",
+        "" if line.rank is None else f"{line.rank:.1f}",
+        "" if line.hours is None else f"{line.hours:.3g}",
+    ]
 
 
 def _test(line: Line) -> list[str]:
@@ -110,6 +153,8 @@ def _pooling(comparison: Comparison) -> list[str]:
     pairs = [line.pooled.n for line in comparison.lines.values() if line.pooled]
     if not pairs:
         return ["No strategy is complete, with the baseline, on every architecture: nothing is tested over architectures."]
+    if not comparison.family:
+        return ["None of the strategies that p values are asked for can be tested: no p is corrected."]
     smallest = smallest_p(max(pairs))
     corrected = min(1.0, smallest * comparison.family)
     text = (

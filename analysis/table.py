@@ -1,8 +1,9 @@
 """The table: architecture by strategy, each entry a summary over seeds. Runs that differ in anything but the seed are never averaged."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -31,6 +32,14 @@ class Summary:
     sd: float | None
 
 
+class Made(NamedTuple):
+    """What a run was made with that is no part of its settings and can change its numbers; empty where it is not known."""
+
+    device: str
+    precision: str
+    torch: str
+
+
 @dataclass(frozen=True)
 class Entry:
     """One architecture under one strategy.
@@ -40,6 +49,7 @@ class Entry:
         absent: the runs that are not completed, by state.
         values: a summary for each measure that the runs have.
         seeds: the best accuracy of each completed run, by its seed.
+        made: with what each completed run was made, by its seed.
         hours: device-hours of a completed run, mean over seeds.
         best: whether the mean of the best accuracy is the highest in its column, of the complete entries with the most seeds.
         tied: whether a test that could have told it from the best of its column did not (see `baseline.underline`).
@@ -49,6 +59,7 @@ class Entry:
     absent: dict[str, int] = field(default_factory=dict)
     values: dict[str, Summary] = field(default_factory=dict)
     seeds: dict[int, float] = field(default_factory=dict)
+    made: dict[int, Made] = field(default_factory=dict)
     hours: float | None = None
     best: bool = False
     tied: bool = False
@@ -107,9 +118,8 @@ def entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
     for loss, model, status in zip(runs["loss_key"], runs["model_key"], runs["status"], strict=True):
         counts.setdefault((loss, model), Counter())[status] += 1
     done = runs[runs["status"] == "completed"]
-    seeds: dict[tuple[str, str], dict[int, float]] = {}
-    for loss, model, seed, best in zip(done["loss_key"], done["model_key"], done["seed"], done["best_fine_acc"], strict=True):
-        seeds.setdefault((loss, model), {})[int(seed)] = float(best)
+    seeds = _by_seed(done, done["best_fine_acc"])
+    made = _by_seed(done, [Made(*one) for one in done[list(Made._fields)].fillna("").itertuples(index=False)])
     groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
     return {
@@ -118,10 +128,19 @@ def entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
             absent={state: count[state] for state in _ABSENT if count[state]},
             values=_summaries(means[key], deviations[key]) if count["completed"] else {},
             seeds=seeds.get(key, {}),
+            made=made.get(key, {}),
             hours=means[key]["device_hours"] if count["completed"] and not pd.isna(means[key]["device_hours"]) else None,
         )
         for key, count in counts.items()
     }
+
+
+def _by_seed(runs: pd.DataFrame, values: Iterable[Any]) -> dict[tuple[str, str], dict[int, Any]]:
+    """A value of each run by its loss and model key, and by its seed."""
+    found: dict[tuple[str, str], dict[int, Any]] = {}
+    for loss, model, seed, value in zip(runs["loss_key"], runs["model_key"], runs["seed"], values, strict=True):
+        found.setdefault((loss, model), {})[int(seed)] = value
+    return found
 
 
 def _summaries(means: dict[Any, float], deviations: dict[Any, float]) -> dict[str, Summary]:

@@ -67,7 +67,7 @@ def _show_sheet(console: Console, sheet: Sheet) -> None:
             stop += 1
         grid = _grid(sheet.corner)
         for head in sheet.columns[start:stop]:
-            grid.add_column(head, no_wrap=True, justify="right")
+            grid.add_column(Text(head), no_wrap=True, justify="right")
         for name, words in sheet.rows:
             grid.add_row(Text(fold(name, console.width - sum(widths[start:stop]))), *map(Text, words[start:stop]))
         console.print(grid)
@@ -85,7 +85,7 @@ def _say(console: Console, lines: Sequence[str], style: str = "dim") -> None:
 
 def _grid(corner: str) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    grid.add_column(corner, overflow="fold")
+    grid.add_column(Text(corner), overflow="fold")
     return grid
 
 

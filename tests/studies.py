@@ -79,10 +79,10 @@ def interrupt(cell: Cell) -> Path:
 
 
 def log_epochs(directory: Path, accuracies: list[float], conflict: float | None = None) -> None:
-    """The `metrics.csv` of a finished run, with these fine test accuracies and coarse weights that fade to 0."""
+    """The `metrics.csv` of a finished run, with these fine test accuracies, coarse weights that fade to 0, and 4 seconds an epoch."""
     rows: list[dict[str, Any]] = [
         {"epoch": epoch, "test_fine_acc": accuracy, "fine_weight": 1.0, "coarse_weight": 1 - epoch / len(accuracies)}
-        | {"conflict_rate": conflict}
+        | {"test_coarse_acc": 50.0, "seconds": 4.0, "device_seconds": 4.0, "conflict_rate": conflict}
         for epoch, accuracy in enumerate(accuracies, start=1)
     ]
     lines = [",".join("" if row.get(name) is None else f"{row[name]}" for name in METRICS) for row in rows]

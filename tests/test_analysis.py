@@ -371,6 +371,17 @@ def test_the_notes_say_what_the_figures_mean(built: Built, capsys: pytest.Captur
     assert "engines" not in text
 
 
+def test_a_run_that_was_found_with_two_results_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for study, better in (("a", 0.0), ("b", 1.0)):
+        complete(make_cell(tmp_path / study, seed=1), 50.0, 49.0)
+        complete(make_cell(tmp_path / study, seed=2), 60.0 + better, 59.0)
+    text = printed(capsys, tmp_path / "a", tmp_path / "b")
+    assert "2 runs found more than once (same signature) and counted once." in text
+    assert "1 run of them found with different results: the first is counted" in text
+    assert "55.00" in text
+    assert "different results" not in printed(capsys, tmp_path / "a", tmp_path / "a")
+
+
 def test_the_notes_name_what_runs_do_not_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     complete(make_cell(tmp_path / "demo", "resnet20"), 50.0, 49.0)
     other: dict[str, Any] = {"dirty": True, "device": "gpu", "engine": {"precision": "bf16"}, "changed_midway": ["commit", "device"]}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 from studies import SEEDS, complete, fail, make_cell
@@ -44,6 +45,32 @@ def test_strategies_of_a_file_from_elsewhere_are_known_by_their_names(tmp_path: 
     (tmp_path / "theirs.csv").write_text("\n".join(["model,loss,seed,best_fine_acc", *rows]))
     found = lines(capsys, build(tmp_path / "a", A), tmp_path / "theirs.csv")
     assert {name: line["difference_n"] for name, line in found.items()} == {"haw": "3", "equal": "3", "dwa": "", "pcgrad": ""}
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_strategies_that_are_the_same_by_name_only_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: bool) -> None:
+    """As where a default has changed between two commits."""
+    build(tmp_path / "a", {"dwa": A["dwa"]}, loss__temperature=2.0)
+    build(tmp_path / "b", {"dwa": B["pcgrad"]}, loss__temperature=2.5 if changed else 2.0)
+    for study in ("a", "b"):
+        for path in (tmp_path / study).rglob("run.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"variant": {}}))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    said = "dwa is the same by its name only; it differs in loss.temperature (2 in A, 2.5 in B)."
+    assert (said in text) == changed
+    assert "0 of 3" in text
+
+
+def test_code_that_is_in_no_commit_is_said_of_its_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path / "a", A)
+    for seed in SEEDS:
+        other: dict[str, Any] = {"dirty": seed == 42, "changed_midway": ["torch"] if seed == 123 else []}
+        complete(make_cell(tmp_path / "b", loss="haw", seed=seed), 60.0, 59.0, **other)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "A: commit aaaaaaa (9 runs); on cpu fp32 (9 runs). B: commit aaaaaaa (3 runs); on cpu fp32 (3 runs); 1 run made with" in text
+    assert "1 run interrupted and continued with another torch: the last one's is named here." in text
 
 
 def test_what_only_one_has_is_shown_and_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,13 @@ def test_the_permutation_test_tries_every_sign_change(pairs: int) -> None:
             assert found.p == pytest.approx(stats.permutation_test(data, lambda d: d.mean(), **options).pvalue)
 
 
+def test_sign_changes_that_come_to_the_same_count_as_such() -> None:
+    """Accuracies are written in hundredths, whose floats differ by a little more or less than that."""
+    baseline, hundredths = 67.42, (40, 28, 20, 61, -5, -20)
+    found = permutation([(6742 + step) / 100 - baseline for step in hundredths])
+    assert found.p == all_signs(list(hundredths)) == 0.1875
+
+
 def test_differences_of_one_sign_give_the_smallest_p() -> None:
     assert [permutation([0.1 + k for k in range(n)]).p for n in (2, 3, 9)] == pytest.approx([smallest_p(n) for n in (2, 3, 9)])
     assert [smallest_p(n) for n in (3, 9)] == [0.25, 2 / 512]

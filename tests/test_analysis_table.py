@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import os
 import re
@@ -306,6 +307,56 @@ def test_engines_that_differ_in_what_changes_numbers_are_flagged(
     words = [f"cpu is{seed}" if setting == "precision" else f"cpu is0 {setting}=is{seed}" for seed in (1, 2)]
     assert (f"Runs on 2 different engines: {words[0]} (1 run), {words[1]} (1 run)." in text) == flagged
     assert ("different engines" in text) == flagged
+
+
+def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, loss in product((1, 2), ("fine_only", "haw", "pcgrad", "dwa")):
+        device = "another" if (loss, seed) == ("pcgrad", 2) else "cpu"
+        path = complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0, device=device)
+        if (loss, seed) == ("haw", 1):
+            attempt = path / "attempts" / "1.json"
+            known = json.loads(attempt.read_text())
+            known["provenance"]["versions"]["torch"] = "1.0"
+            attempt.write_text(json.dumps(known))
+    assert main([str(tmp_path / "demo")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "2 of 6 pairs are of runs on different devices, precisions or torch versions" in text
+    assert "whose effect is in their differences too: haw, pcgrad." in text
+    assert "The device-hours are of different devices (another, cpu)" in text
+    assert "cpu fp32 torch 1.0 (1 run)" in text
+
+
+def test_strategies_of_fewer_seeds_have_no_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mean of fewer seeds is the surer to be extreme."""
+    for loss, reached in {"fine_only": [50.0, 51.0], "haw": [49.0, 49.5], "lucky": [60.0]}.items():
+        for seed, value in enumerate(reached):
+            complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), value, value)
+    assert main([str(tmp_path / "demo"), "--format", "markdown"]) == 0
+    lines = capsys.readouterr().out.partition("**Over 1 architecture**")[2].splitlines()
+    found = {cells[1]: cells[2:5] for line in lines if len(cells := [cell.strip() for cell in line.split("|")]) > 5}
+    assert found["strategy"] == ["n", "geom. mean", "mean rank"]
+    assert {name: found[name] for name in ("fine_only", "haw", "lucky")} == {
+        "fine_only": ["2", "50.50", "1.0"],
+        "haw": ["2", "49.25", "2.0"],
+        "lucky": ["1", "60.00", ""],
+    }
+
+
+def test_what_is_in_brackets_is_part_of_a_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not an instruction to the terminal."""
+    for loss, width in product(("fine_only", "haw"), (16, 32)):
+        complete(make_cell(tmp_path / "demo", loss=loss, model__width=width), 50.0 + width, 49.0)
+    assert main([str(tmp_path / "demo")]) == 0
+    text = capsys.readouterr().out.partition("Difference from fine_only")[2]
+    assert "resnet20[width=16]" in text
+    assert "resnet20[width=32]" in text
+
+
+def test_a_list_without_a_strategy_to_test_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for loss, seed in product(("fine_only", "haw"), (1, 2)):
+        complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0)
+    assert main([str(tmp_path / "demo"), "--strategies", "fine_only"]) == 0
+    assert "None of the strategies that p values are asked for can be tested" in " ".join(capsys.readouterr().out.split())
 
 
 # ----------------------------------------------------------------------------------------------------------------- beside what is published

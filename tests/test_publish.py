@@ -21,7 +21,8 @@ RESULTS = ROOT / "results"
 def finished(study: Path, loss: str = "equal", best: float = 52.5, **changes: Any) -> Path:
     """A run directory as a run leaves it."""
     cell = make_cell(study, loss=loss)
-    path = complete(cell, best, 51.0, **changes)
+    follows: dict[str, Any] = {"coarse_acc_at_best": 50.0, "coarse_weight": 0.0, "seconds": 12.0, "device_seconds": 12.0}
+    path = complete(cell, best, 51.0, **follows | changes)
     log_epochs(path, [30.0, best, 51.0])
     OmegaConf.save(OmegaConf.create(cell.settings), path / "config.yaml")
     return path
@@ -42,7 +43,8 @@ def test_finished_runs_enter_and_all_is_made_of_them(study: Path, tmp_path: Path
     fail(make_cell(study, loss="dwa"), "no matter")
     assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
     assert "2 new runs, 2 in all" in capsys.readouterr().out
-    assert set(pd.read_csv(tmp_path / "results" / "results.csv")["best_fine_acc"]) == {52.5, 53.0}
+    rows = pd.read_csv(tmp_path / "results" / "results.csv")
+    assert (set(rows["best_fine_acc"]), set(rows["study"])) == ({52.5, 53.0}, {"first"})
     assert "-0.50" in (tmp_path / "results" / "table.md").read_text()
     assert "<h1>" in (tmp_path / "results" / "report.html").read_text()
     assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
@@ -67,7 +69,14 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "identity": ("run.json", {"identity": {"seed": 42, "loss": {}, "schedule": {"epochs": 3}}}, "that of its settings"),
     "seed": ("run.json", {"seed": 43}, "its seed is 43"),
     "result": ("result.json", {"signature": "0" * 64}, "another run's"),
-    "accuracy": ("result.json", {"best_fine_acc": 99.0}, "are not those of its metrics.csv"),
+    "accuracy": ("result.json", {"best_fine_acc": 99.0}, "its result's best_fine_acc are not those of its metrics.csv"),
+    "held out": (
+        "result.json",
+        {"selected_fine_acc": 60.0, "selected_val_acc": 60.0},
+        "result's selected_val_acc, selected_fine_acc are not",
+    ),
+    "coarse": ("result.json", {"last_coarse_acc": 99.0}, "its result's last_coarse_acc are not those"),
+    "hours": ("result.json", {"device_seconds": 1.0}, "its result's device_seconds are not those"),
     "epochs": ("result.json", {"epochs": 2}, "has not the epochs 1 to 2"),
     "dirty": ("result.json", {"dirty": True}, "in no commit"),
     "no commit": ("result.json", {"commit": None}, "in no commit"),

@@ -14,6 +14,7 @@ from mtlsweep.loggers import Entry, Tracking
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
+from mtlsweep.runs.outcome import Row, best, selection_metric
 from mtlsweep.runs.provenance import origin
 from mtlsweep.settings import build, train_images
 from mtlsweep.train import checkpoint, log
@@ -23,7 +24,7 @@ from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
-from mtlsweep.train.result import Row, best, epoch_row, losses_finite, selection_metric, summarize
+from mtlsweep.train.result import epoch_row, losses_finite, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
