@@ -13,6 +13,7 @@ from mtlsweep.errors import UserError
 if TYPE_CHECKING:
     from analysis.report import Choice
 
+MEASURES = ("best", "last", "selected")
 FORMATS = ("text", "markdown", "csv", "latex")
 VERBS = {
     "table": "accuracies by architecture and strategy, differences from a baseline, and what they allow to be said",
@@ -52,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
         parsers[name].add_argument("study", metavar="STUDY", help="a study's folder, its name below runs/, or a results CSV")
     for name in ("table", "report"):
         _add_choice(parsers[name])
+    help_measure = "what is compared: best (of the epochs, on the test set: the benchmark's), last, or selected (by data.validation)"
+    parsers["table"].add_argument("--measure", choices=MEASURES, default="best", help=help_measure)
     for name in ("a", "b"):
         parsers["compare"].add_argument(name, metavar=name.upper(), help="a study as above, or STUDY@COMMIT: its runs by that commit")
     for name in ("table", "compare"):
@@ -134,7 +137,7 @@ def _beside(study: Path) -> Path:
 def _choice(given: argparse.Namespace) -> "Choice":
     from analysis.report import Choice
 
-    return Choice(given.baseline, given.strategies, given.resolve, given.published)
+    return Choice(given.baseline, given.strategies, given.resolve, given.published, getattr(given, "measure", "best"))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ class Line:
         differences: from the baseline, by column of the table; None where no seed is shared.
         pooled: the test over all columns; None unless every entry of strategy and baseline is complete and has pairs.
         adjusted: its p corrected by Holm's method for the strategies it is chosen among; None outside of that list.
-        geometric_mean: of the columns' mean best accuracies; None unless all are complete. So too the next two.
-        rank: mean over the columns of the rank of the mean best accuracy, 1 is best, among the strategies complete everywhere that have the
+        geometric_mean: of the columns' mean accuracies; None unless all are complete. So too the next two.
+        rank: mean over the columns of the rank of the mean accuracy, 1 is best, among the strategies complete everywhere that have the
             most seeds; None where there is only one of them.
         hours: device-hours of one seed on every architecture, mean over seeds.
     """
@@ -68,14 +68,14 @@ def compare(table: Table, baseline: str = BASELINE, family: Collection[str] | No
     """
     known = table.rows.get(baseline)
     ranks = _ranks(table)
-    lines = {name: _line(entries, known if name != baseline else None, ranks.get(name)) for name, entries in table.rows.items()}
+    lines = {name: _line(table, name, known if name != baseline else None, ranks.get(name)) for name in table.rows}
     adjusted = _adjusted({name: line.pooled for name, line in lines.items() if family is None or name in family})
     lines = {name: replace(line, adjusted=adjusted.get(name)) for name, line in lines.items()}
     return Comparison(underline(table, resolve), baseline if known else None, lines, len(adjusted), resolve)
 
 
 def difference(entry: Entry, baseline: Entry) -> Estimate | None:
-    """Of the best accuracies of the seeds that both have completed; None where there is none."""
+    """Of the accuracies that are compared of the seeds that both have completed; None where there is none."""
     pairs = _pairs(entry, baseline)
     return estimate(pairs) if pairs else None
 
@@ -112,7 +112,8 @@ def _p(found: Estimate) -> float:
     return found.p if found.p is not None else float(found.mean == 0)
 
 
-def _line(entries: list[Entry], baseline: list[Entry] | None, rank: float | None) -> Line:
+def _line(table: Table, name: str, baseline: list[Entry] | None, rank: float | None) -> Line:
+    entries = table.rows[name]
     differences = [difference(*pair) if baseline else None for pair in zip(entries, baseline or entries, strict=True)]
     if not all(entry.complete for entry in entries):
         return Line(differences)
@@ -120,7 +121,7 @@ def _line(entries: list[Entry], baseline: list[Entry] | None, rank: float | None
     return Line(
         differences,
         pooled=_pooled(entries, baseline) if baseline else None,
-        geometric_mean=math.prod(entry.values["best"].mean for entry in entries) ** (1 / len(entries)),
+        geometric_mean=math.prod(entry.values[table.measure].mean for entry in entries) ** (1 / len(entries)),
         rank=rank,
         hours=sum(hours) if len(hours) == len(entries) else None,
     )
@@ -147,7 +148,9 @@ def _ranks(table: Table) -> dict[str, float]:
     complete = {name: entries for name, entries in table.rows.items() if all(entry.complete for entry in entries)}
     # As for the best of a column: the mean of fewer seeds is the surer to be extreme.
     most = [max(entry.n for entry in column) for column in zip(*complete.values(), strict=True)]
-    means = {name: [round(one.values["best"].mean, 6) for one in row] for name, row in complete.items() if [one.n for one in row] == most}
+    means = {
+        name: [round(one.values[table.measure].mean, 6) for one in row] for name, row in complete.items() if [one.n for one in row] == most
+    }
     if len(means) < 2:
         return {}
     ranks = pd.DataFrame.from_dict(means, orient="index").rank(ascending=False)

@@ -9,12 +9,16 @@ import pandas as pd
 
 from analysis.baseline import Comparison
 from analysis.sheet import Sheet
-from analysis.table import Entry, Summary, Table
-
-TITLE = "Best fine test accuracy (%): {}"
+from analysis.table import MEANINGS, MEASURES, Entry, Summary, Table
 
 Sheets = Mapping[str, Sequence[Sheet]]  # by the setting of the table that they go with
 Mark = Callable[[str, Entry], str]
+
+
+def title(table: Table) -> str:
+    """What the accuracies of a table are, and of what."""
+    meaning = MEANINGS[table.measure]
+    return f"{meaning[0].upper()}{meaning[1:]} (%): {table.title}"
 
 
 def missing(entry: Entry) -> str:
@@ -38,7 +42,7 @@ def markdown(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> s
     for table in tables:
         cells = _strings(table, _mark_markdown, "±")
         cells.columns = pd.Index([" ".join(names) for names in cells.columns])
-        parts += [f"**{TITLE.format(_cell(table.title))}**", _grid(cells.rename(index=_cell, columns=_cell))]
+        parts += [f"**{_cell(title(table))}**", _grid(cells.rename(index=_cell, columns=_cell))]
         parts += [sheet_markdown(sheet) for sheet in sheets.get(table.setting, ())]
     return "\n\n".join([*parts, _list(notes)])
 
@@ -54,14 +58,14 @@ def sheet_markdown(sheet: Sheet) -> str:
 def latex(tables: Sequence[Table], notes: Sequence[str], sheets: Sheets) -> str:
     """Each table, and its sheets, for the packages booktabs and graphicx, the notes as comments above them; the best of a column is bold.
 
-    To be no wider than a page the tables say the usual n in the caption only, and of other measures than the best no standard deviation.
+    To be no wider than a page the tables say the usual n in the caption only, and of other measures than the first no standard deviation.
     """
     parts = [_comments([r"\usepackage{booktabs, graphicx}", *notes])]
     for table in tables:
         usual = mode([entry.n for row in table.rows.values() for entry in row if entry.n] or [0])
         cells = _strings(table, _mark_latex, r"$\pm$", usual).rename(index=latex_escape, columns=latex_escape)
-        title = TITLE.format(table.title) + (f"; n={usual} where nothing else is said" if usual else "")
-        parts.append(_tabular(cells.rename_axis(index=None), title))
+        caption = title(table) + (f"; n={usual} where nothing else is said" if usual else "")
+        parts.append(_tabular(cells.rename_axis(index=None), caption))
         parts += [sheet_latex(sheet) for sheet in sheets.get(table.setting, ())]
     return "\n\n".join(parts)
 
@@ -93,7 +97,7 @@ def latex_escape(text: str) -> str:
 
 
 def _numbers(entry: Entry) -> dict[str, object]:
-    summaries = {name: entry.values.get(name, Summary(math.nan, None)) for name in ("best", "last", "selected")}
+    summaries = {name: entry.values.get(name, Summary(math.nan, None)) for name in MEASURES}
     values = {f"{name}_{part}": value for name, summary in summaries.items() for part, value in vars(summary).items()}
     marks = {"marked": "*" if entry.best else "~" if entry.tied else "", "absent": "" if entry.complete else missing(entry)}
     return {"n": entry.n, "runs": entry.n + sum(entry.absent.values())} | values | marks | {"device_hours": entry.hours}
@@ -115,14 +119,19 @@ def _strings(table: Table, mark: Mark, sign: str, usual: int | None = None) -> p
     """The table as strings: rows are strategies, columns pairs of architecture and measure; short where an n is usual."""
     columns = pd.MultiIndex.from_product([table.columns, table.measures])
     rows = [
-        [_string(entry, measure, mark, sign, usual) for entry in entries for measure in table.measures] for entries in table.rows.values()
+        [
+            _string(entry, measure, mark if measure == table.measure else None, sign, usual)
+            for entry in entries
+            for measure in table.measures
+        ]
+        for entries in table.rows.values()
     ]
     return pd.DataFrame(rows, index=pd.Index(table.rows.keys(), name="strategy"), columns=columns)
 
 
-def _string(entry: Entry, measure: str, mark: Mark, sign: str, usual: int | None) -> str:
+def _string(entry: Entry, measure: str, mark: Mark | None, sign: str, usual: int | None) -> str:
     summary = entry.values.get(measure)
-    if measure != "best":
+    if mark is None:
         return "" if summary is None else number(summary, sign) if usual is None else f"{summary.mean:.2f}"
     value = number(summary, sign) if summary else ""
     words = [mark(value, entry), f"n={entry.n}" if entry.n not in (0, usual) else "", missing(entry) if not entry.complete else ""]

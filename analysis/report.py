@@ -14,7 +14,7 @@ from analysis.collect import collect, write_csv
 from analysis.notes import apart, remarks
 from analysis.results import read_results
 from analysis.sheet import Sheet, sheets
-from analysis.table import Table, distinct, tables
+from analysis.table import MEANINGS, Table, distinct, measured, tables
 from mtlsweep.errors import UserError
 
 # Where a study's runs are listed, one row each.
@@ -30,12 +30,14 @@ class Choice:
         family: labels of the strategies that p values are corrected for; None: all.
         resolve: the difference that matters, percentage points.
         published: set ours beside the published accuracies.
+        measure: of `table.MEASURES`, that is compared.
     """
 
     baseline: str | None = None
     family: Collection[str] | None = None
     resolve: float = RESOLVE
     published: bool = False
+    measure: str = "best"
 
 
 def report(study: Path, only: Collection[Path] | None = None, output: str = "text") -> None:
@@ -66,7 +68,9 @@ def report_studies(studies: Sequence[Path], output: str = "text", choice: Choice
     Raises:
         UserError: as for `report`; no table has the baseline or a strategy that were named; nothing is comparable with what is published.
     """
-    frame = gather(studies)
+    frame, lacking = measured(gather(studies), choice.measure)
+    for name in lacking:
+        print(f"analysis: left out, some of its runs have no {MEANINGS[choice.measure]}: {name}", file=sys.stderr)
     found, compared, below = analyse(frame, choice)
     _print(found, frame, output, below, compared)
     say_where(studies, output)
@@ -78,7 +82,9 @@ def analyse(frame: pd.DataFrame, choice: Choice) -> tuple[list[Table], dict[str,
     Raises:
         UserError: as for `report_studies`.
     """
-    found = tables(frame)
+    if choice.published and choice.measure != "best":
+        raise UserError("what is published is the best accuracy: it cannot stand beside another measure")
+    found = tables(frame, choice.measure)
     check_known([*([choice.baseline] if choice.baseline else []), *(choice.family or [])], found)
     compared = {table.setting: compare(table, choice.baseline or BASELINE, choice.family, choice.resolve) for table in found}
     below = {setting: sheets(comparison) for setting, comparison in compared.items()}

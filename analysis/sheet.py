@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from analysis.baseline import Comparison, Line, typical_spread
 from analysis.statistics import Estimate, resolvable, seeds_needed, smallest_p
-from analysis.table import Entry
+from analysis.table import MEANINGS, Entry
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def _differences(comparison: Comparison) -> Sheet:
         for name, line in comparison.lines.items()
         if name != comparison.baseline and any(line.differences)
     ]
-    title = f"Difference from {comparison.baseline} in best fine test accuracy (points), 95 % interval of paired t over n seeds"
+    title = (
+        f"Difference from {comparison.baseline} in {MEANINGS[comparison.table.measure]} (points), 95 % interval of paired t over n seeds"
+    )
     return Sheet(title, "strategy", comparison.table.columns, rows, [*_resolution(comparison), *_unlike(comparison)])
 
 
@@ -82,7 +84,7 @@ def _overall(comparison: Comparison) -> Sheet:
         ["n", "geom. mean", "mean rank", "device-hours", *against],
         rows,
         [
-            "n: seeds; geom. mean: of the architectures' mean best accuracies; mean rank: among the strategies complete on every "
+            "n: seeds; geom. mean: of the architectures' mean accuracies; mean rank: among the strategies complete on every "
             "architecture that have the most seeds; device-hours: one seed on every architecture, of each run its own turns (runs that "
             "take turns in one process are not counted twice; processes on one device count in full each). A strategy that is not complete "
             "everywhere has none of them.",

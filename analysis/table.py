@@ -9,9 +9,15 @@ import pandas as pd
 
 from analysis.names import natural, text, unique
 from analysis.row import COLUMNS
+from mtlsweep.errors import UserError
 
-# What is summarised: the frame's column by the name it has in tables.
+# What is summarised: the frame's column by the name it has in tables, and what it is.
 MEASURES = {"best": "best_fine_acc", "last": "last_fine_acc", "selected": "selected_fine_acc"}
+MEANINGS = {
+    "best": "best fine test accuracy",
+    "last": "fine test accuracy after the last epoch",
+    "selected": "fine test accuracy at the epoch of highest validation accuracy",
+}
 
 # Architectures and strategies that come first, in this order; the others follow by name.
 _FIRST_MODELS = ("resnet20", "resnet56", "vgg16bn")
@@ -48,10 +54,10 @@ class Entry:
         n: number of completed runs; they are what is summarised.
         absent: the runs that are not completed, by state.
         values: a summary for each measure that the runs have.
-        seeds: the best accuracy of each completed run, by its seed.
+        seeds: the accuracy that is compared (`Table.measure`) of each completed run that has it, by its seed.
         made: with what each completed run was made, by its seed.
         hours: device-hours of a completed run, mean over seeds.
-        best: whether the mean of the best accuracy is the highest in its column, of the complete entries with the most seeds.
+        best: whether the mean of that accuracy is the highest in its column, of the complete entries with the most seeds.
         tied: whether a test that could have told it from the best of its column did not (see `baseline.underline`).
     """
 
@@ -77,7 +83,7 @@ class Table:
     Attributes:
         title: data and schedule, and what tells this setting from others of the same names.
         setting: the setting's hash, as in the frame.
-        measures: names of the measures that any run has, "best" first.
+        measures: names of the measures that any run has; the first one is compared.
         columns: architectures.
         rows: by strategy, the entries of the columns in their order.
     """
@@ -88,13 +94,37 @@ class Table:
     columns: list[str]
     rows: dict[str, list[Entry]]
 
+    @property
+    def measure(self) -> str:
+        """The one that entries are marked, ranked and tested by."""
+        return self.measures[0]
 
-def tables(frame: pd.DataFrame) -> list[Table]:
-    """One table for each setting (schedule, data and engine as requested) among the runs of a frame, see `collect`."""
+
+def tables(frame: pd.DataFrame, measure: str = "best") -> list[Table]:
+    """One table for each setting (schedule, data and engine as requested) among the runs of a frame, see `collect`.
+
+    Args:
+        frame: of runs.
+        measure: of `MEASURES`, that is to be compared; every completed run must have it (see `measured`).
+    """
     runs = distinct(frame)
     names = titles(runs)
     parts = {str(setting): part for setting, part in runs.groupby("setting", sort=False)}
-    return [_table(names[setting], setting, parts[setting]) for setting in sorted(names, key=lambda key: natural(names[key]))]
+    return [_table(names[setting], setting, parts[setting], measure) for setting in sorted(names, key=lambda key: natural(names[key]))]
+
+
+def measured(frame: pd.DataFrame, measure: str) -> tuple[pd.DataFrame, list[str]]:
+    """The frame without the settings in which a completed run does not have a measure, and their titles.
+
+    Raises:
+        UserError: that is all of them.
+    """
+    runs = distinct(frame)
+    lacking = set(runs.loc[(runs["status"] == "completed") & runs[MEASURES[measure]].isna(), "setting"])
+    known = frame[~frame["setting"].isin(lacking)]
+    if known.empty:
+        raise UserError(f"the runs, or some of them, have no {MEANINGS[measure]}")
+    return known, [name for setting, name in titles(runs).items() if setting in lacking]
 
 
 def distinct(frame: pd.DataFrame) -> pd.DataFrame:
@@ -104,21 +134,21 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     return runs.loc[order].drop_duplicates("signature").sort_index()
 
 
-def _table(title: str, setting: str, runs: pd.DataFrame) -> Table:
+def _table(title: str, setting: str, runs: pd.DataFrame, measure: str) -> Table:
     columns, rows = labels(runs, "model"), labels(runs, "loss")
-    found = _mark(entries(runs))
-    measures = [name for name, column in MEASURES.items() if name != "selected" or runs[column].notna().any()]
+    found = _mark(entries(runs, measure), measure)
+    others = [name for name, column in MEASURES.items() if name != measure and (name != "selected" or runs[column].notna().any())]
     grid = {label: [found.get((row, column), Entry()) for column in columns] for row, label in rows.items()}
-    return Table(title, setting, measures, list(columns.values()), grid)
+    return Table(title, setting, [measure, *others], list(columns.values()), grid)
 
 
-def entries(runs: pd.DataFrame) -> dict[tuple[str, str], Entry]:
-    """The entries of one setting's runs by loss and model key."""
+def entries(runs: pd.DataFrame, measure: str = "best") -> dict[tuple[str, str], Entry]:
+    """The entries of one setting's runs by loss and model key; this measure is compared."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for loss, model, status in zip(runs["loss_key"], runs["model_key"], runs["status"], strict=True):
         counts.setdefault((loss, model), Counter())[status] += 1
     done = runs[runs["status"] == "completed"]
-    seeds = _by_seed(done, done["best_fine_acc"])
+    seeds = _by_seed(done, done[MEASURES[measure]].astype(float))
     made = _by_seed(done, [Made(*one) for one in done[list(Made._fields)].fillna("").itertuples(index=False)])
     groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
@@ -148,14 +178,14 @@ def _summaries(means: dict[Any, float], deviations: dict[Any, float]) -> dict[st
     return {name: Summary(means[column], None if pd.isna(deviations[column]) else deviations[column]) for name, column in found.items()}
 
 
-def _mark(entries: dict[tuple[str, str], Entry]) -> dict[tuple[str, str], Entry]:
+def _mark(entries: dict[tuple[str, str], Entry], measure: str) -> dict[tuple[str, str], Entry]:
     marked = dict(entries)
     for model in {model for _, model in entries}:
         complete = {key: entry for key, entry in entries.items() if key[1] == model and entry.complete}
         # The mean of fewer seeds is the surer to be extreme: it does not compete with that of more.
         most = max((entry.n for entry in complete.values()), default=0)
         # Rounded, so that equal accuracies in another order tie.
-        means = {key: round(entry.values["best"].mean, 6) for key, entry in complete.items() if entry.n == most}
+        means = {key: round(entry.values[measure].mean, 6) for key, entry in complete.items() if entry.n == most}
         if len(means) > 1:  # the best of one is no finding
             marked |= {key: replace(entries[key], best=True) for key, mean in means.items() if mean == max(means.values())}
     return marked

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from analysis.render import TITLE, Sheets, missing
+from analysis.render import Sheets, missing, title
 from analysis.sheet import Sheet
 from analysis.table import Entry, Table
 
@@ -33,7 +33,7 @@ def show(tables: Sequence[Table], first: Sequence[str], notes: Sequence[str], sh
     if first:
         _say(console, first, style="")
     for table in tables:
-        console.print(Text(TITLE.format(table.title), style="bold"), end="\n\n")
+        console.print(Text(title(table), style="bold"), end="\n\n")
         for grid in _grids(table, console.width):
             console.print(grid)
             console.print()
@@ -90,7 +90,7 @@ def _grid(corner: str) -> Grid:
 
 
 def _grids(table: Table, width: int) -> list[Grid]:
-    """The table on a page of this width: last beside best if all columns fit so; else below it, as many columns at a time as fit."""
+    """The table on a page of this width: other measures beside the first if all columns fit so; else below it, as many columns as fit."""
     labels = min(max(map(len, table.rows)), _LABEL_WIDTH)
     count = len(table.columns)
     beside, below = _Layout(table, True), _Layout(table, False)
@@ -111,15 +111,15 @@ def fold(label: str, width: int) -> str:
 
 
 class _Layout:
-    """How the entries of a table are written: the other measures beside the best or below it."""
+    """How the entries of a table are written: the other measures beside the first or below it."""
 
     def __init__(self, table: Table, beside: bool) -> None:
         self.table = table
         self.beside = beside
         self.others = table.measures[1:]
         entries = [entry for row in table.rows.values() for entry in row]
-        self.with_sd = any("best" in entry.values and entry.values["best"].sd is not None for entry in entries)
-        self.best_width = max(len(self._best(entry)) for entry in entries)
+        self.with_sd = any(entry.n and entry.values[table.measure].sd is not None for entry in entries)
+        self.first_width = max(len(self._first(entry)) for entry in entries)
         lines = [line for entry in entries for line in self._entry(entry).plain.splitlines()]
         self.width = max(map(len, [*lines, self._header("").plain, *table.columns]))
 
@@ -136,23 +136,25 @@ class _Layout:
     def _header(self, name: str) -> Text:
         if not self.beside:
             return Text(name)
-        return Text(f"{name}\n").append(" best".ljust(self.best_width) + "".join(f"  {other:>5}" for other in self.others), "dim")
+        return Text(f"{name}\n").append(
+            f" {self.table.measure}".ljust(self.first_width) + "".join(f"  {other:>5}" for other in self.others), "dim"
+        )
 
     def _entry(self, entry: Entry) -> Text:
         if not entry.n:
             return Text(f" {missing(entry)}", "red" if "failed" in entry.absent else "yellow" if entry.absent else "dim")
         others = [f"{entry.values[name].mean:5.2f}" if name in entry.values else "" for name in self.others]
-        text = Text().append(self._best(entry).ljust(self.best_width if self.beside else 0), _STYLES[_mark(entry)])
+        text = Text().append(self._first(entry).ljust(self.first_width if self.beside else 0), _STYLES[_mark(entry)])
         if self.beside:
             text.append("".join(f"  {value:>{max(5, len(name))}}" for name, value in zip(self.others, others, strict=True)), "dim")
         else:
             text.append("".join(f"\n {name} {value}" for name, value in zip(self.others, others, strict=True)), "dim")
         return text.append("".join(f"\n +{count} {state}" for state, count in entry.absent.items()), "red")
 
-    def _best(self, entry: Entry) -> str:
+    def _first(self, entry: Entry) -> str:
         if not entry.n:
             return ""
-        value = entry.values["best"]
+        value = entry.values[self.table.measure]
         sd = "" if not self.with_sd else " " * 7 if value.sd is None else f" ± {value.sd:4.2f}"
         return f"{_mark(entry)}{value.mean:5.2f}{sd} n={entry.n}"
 

@@ -12,6 +12,7 @@ import sys
 from itertools import product
 from pathlib import Path
 from statistics import geometric_mean, mean, stdev
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -350,6 +351,57 @@ def test_what_is_in_brackets_is_part_of_a_name(tmp_path: Path, capsys: pytest.Ca
     text = capsys.readouterr().out.partition("Difference from fine_only")[2]
     assert "resnet20[width=16]" in text
     assert "resnet20[width=32]" in text
+
+
+@pytest.fixture
+def chosen_by_validation(tmp_path: Path) -> Path:
+    """A study in which another strategy is first where held-out images choose the epoch than where the test set does."""
+    reached = {"fine_only": (50.0, 49.0), "haw": (49.0, 49.5), "dwa": (48.0, 48.0)}
+    for loss, seed in product(reached, SEEDS):
+        best, selected = (value + seed / 1000 for value in reached[loss])
+        complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), best, 47.0, selected_fine_acc=selected, selected_epoch=1)
+    return tmp_path / "demo"
+
+
+@pytest.mark.parametrize(
+    ("output", "first"),
+    [("text", "*49.71 ± 0.22 n=3"), ("markdown", "**49.71 ± 0.22** n=3"), ("latex", r"\textbf{49.71 $\pm$ 0.22}")],
+)
+def test_another_measure_is_compared(chosen_by_validation: Path, capsys: pytest.CaptureFixture[str], output: str, first: str) -> None:
+    assert main([str(chosen_by_validation), "--measure", "selected", "--format", output]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert first in text
+    assert "Fine test accuracy at the epoch of highest validation accuracy" in text
+    assert "Difference from fine\\_only in fine" in text if output == "latex" else "Difference from fine_only in fine test acc" in text
+    assert "+0.50" in text
+
+
+def test_another_measure_is_tested_and_ranked(chosen_by_validation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {}
+    for measure in ("best", "selected", "last"):
+        assert main([str(chosen_by_validation), "--measure", measure, "--format", "csv"]) == 0
+        lines = csv.DictReader(io.StringIO(capsys.readouterr().out))
+        found[measure] = {line["strategy"]: (line["marked"], line["rank"], float(line["difference"] or 0)) for line in lines}
+    assert found["best"]["haw"] == ("", "2", pytest.approx(-1.0))
+    assert found["selected"]["haw"] == ("*", "1", pytest.approx(0.5))
+    assert found["last"]["haw"] == ("*", "2", 0.0)
+
+
+def test_what_is_published_is_the_best_accuracy(chosen_by_validation: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(chosen_by_validation), "--measure", "last", "--published"]) == 2
+    assert "cannot stand beside another measure" in capsys.readouterr().err
+
+
+def test_a_measure_that_runs_do_not_have_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    complete(make_cell(tmp_path / "demo"), 50.0, 49.0)
+    assert main([str(tmp_path / "demo"), "--measure", "selected"]) == 2
+    assert "have no fine test accuracy at the epoch of highest validation accuracy" in capsys.readouterr().err
+    changes: dict[str, Any] = {"data__validation": 100, "loss": "haw"}
+    complete(make_cell(tmp_path / "demo", **changes), 51.0, 49.0, selected_fine_acc=48.0, selected_epoch=1)
+    assert main([str(tmp_path / "demo"), "--measure", "selected"]) == 0
+    said = capsys.readouterr()
+    assert "left out, some of its runs have no fine test accuracy" in said.err
+    assert ("48.00" in said.out, "50.00" in said.out) == (True, False)
 
 
 def test_a_list_without_a_strategy_to_test_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
