@@ -54,7 +54,7 @@ class Task:
         status = directory.status()
         if status.state in (State.completed, State.diverged):  # the others are looked at before they begin
             directory.check_identity(cell)
-        if status.state in REDONE[cell.settings["rerun"]]:
+        if status.state in REDONE[cell.settings["rerun"]] or (directory.redo_asked and status.state is not State.running):
             return cls(cell, directory, "redo", status)
         return cls(cell, directory, ACTIONS[status.state], status, directory.result())
 

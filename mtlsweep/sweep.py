@@ -58,6 +58,7 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int | st
     if record_in:
         SweepRecord.write(record_in, cells)
         launched.extend(tasks)
+    ask_redo(tasks)
     settings = [task.directory.prepare(task.cell) for task in due]
     if due:
         first = due[0].directory.attempt_file(due[0].status.attempt + 1)
@@ -78,6 +79,13 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int | st
     if record_in:
         print_summary(tasks, time.monotonic() - began)
     return [found[cell.directory] for cell in cells]
+
+
+def ask_redo(tasks: Sequence[Task]) -> None:
+    """Mark what is to be done again, so that the same command without `rerun` does what this one does not come to."""
+    for task in tasks:
+        if task.action == "redo" and not task.directory.redo_asked:
+            task.directory.ask_redo()
 
 
 def _check_launcher() -> None:
@@ -182,4 +190,4 @@ def _print_finished(task: Task) -> None:
     console.print(f"done already, in {task.directory.path}; rerun=all does it again")
     weights = task.cell.settings["save"]
     if weights != "none" and not (task.directory / f"{weights}.pt").exists():
-        console.print(f"its weights were not kept (save={weights} was not asked for then); rerun=all makes them")
+        console.print(f"its weights were not kept ({weights}.pt is not there); rerun=all makes them")

@@ -135,6 +135,22 @@ def test_finished_run_is_done_again_once_however_often_the_job_starts(tmp_path: 
     assert Task.of(one.now()).action == "done"
 
 
+def test_run_that_is_to_be_done_again_and_is_not_reached_stays_due(tmp_path: Path) -> None:
+    """Also for the command without `rerun`, until it has been begun."""
+    directory = prepared(tmp_path)
+    with Claim(directory) as claim:
+        claim.write_result(result())
+    plain = Task.of(frozen(tmp_path, rerun="none").now())
+    sweep.ask_redo([plain])
+    assert (plain.action, directory.redo_asked) == ("done", False)
+    sweep.ask_redo([Task.of(frozen(tmp_path, rerun="all").now())])
+    assert Task.of(frozen(tmp_path, rerun="none").now()).action == "redo"
+    with Claim(directory, anew=True) as claim:
+        assert Task.of(frozen(tmp_path, rerun="none").now()).action == "taken"
+        claim.write_result(result())
+    assert Task.of(frozen(tmp_path, rerun="none").now()).action == "done"
+
+
 def test_job_that_never_began_does_not_pass_for_the_earlier_result(tmp_path: Path) -> None:
     directory = prepared(tmp_path)
     with Claim(directory) as claim:

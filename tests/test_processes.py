@@ -34,8 +34,8 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         time.sleep(0.005)
 
 
-def epochs(directory: Path) -> int:
-    found = list(directory.glob("runs/*/*/*/*/*/metrics.csv"))
+def epochs(directory: Path, seed: int | str = "*") -> int:
+    found = list(directory.glob(f"runs/*/*/*/*/seed{seed}-*/metrics.csv"))
     return len(found[0].read_text().splitlines()) - 1 if found else 0
 
 
@@ -172,15 +172,18 @@ def test_reader_of_the_output_that_leaves_is_no_failure_of_a_run(tmp_path: Path)
 
 
 def test_interrupted_rerun_goes_on_without_rerun(tmp_path: Path) -> None:
-    arguments = ["-m", *LONG, "seed=1"]
+    """Also with what it had not come to."""
+    arguments = ["-m", *LONG, "seed=1,2"]
     run(*arguments, directory=tmp_path)
     process = start([*arguments, "rerun=all"], tmp_path)
-    wait_for(lambda: 3 <= epochs(tmp_path) < 40, process)
+    wait_for(lambda: 3 <= epochs(tmp_path, seed=1) < 40, process)
     process.send_signal(signal.SIGINT)
-    assert "interrupted, 0 of 1 done: the same command without rerun continues" in finish(process).out
+    assert "interrupted, 0 of 2 done: the same command without rerun continues" in finish(process).out
     again = run(*arguments, directory=tmp_path)
-    assert "1 cell, 1 to run" in again
+    assert "2 cells, 2 to run" in again
     assert "resuming after epoch" in again
+    assert len(list(tmp_path.glob("runs/*/*/*/*/*/previous/1/result.json"))) == 2
+    assert "2 cells, 0 to run" in run(*arguments, directory=tmp_path)
 
 
 EXITS = RAISES.replace("raise RuntimeError", "raise SystemExit")

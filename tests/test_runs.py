@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from mtlsweep.errors import UserError
-from mtlsweep.runs import Cell, Claim, Result, RunDirectory, State, Status, SweepRecord, Taken, scan
+from mtlsweep.runs import Cell, Claim, Result, RunDirectory, State, Status, SweepRecord, Taken, files, scan
 from mtlsweep.runs import owner as owner_module
 from mtlsweep.runs import signature as signature_module
 from mtlsweep.runs.owner import STALE_SECONDS, Owner, is_gone
@@ -371,6 +372,50 @@ def test_earlier_result_is_put_aside_not_overwritten(tmp_path: Path) -> None:
     kept = sorted(path.name for path in (directory / "previous").glob("*/result.json"))
     assert len(kept) == 2
     assert directory.status() == Status(State.completed, attempt=3)
+
+
+def test_numbers_of_earlier_results_are_not_given_twice(tmp_path: Path) -> None:
+    directory = prepared(tmp_path)
+    for _ in range(3):
+        with Claim(directory, anew=True) as claim:
+            claim.write_result(result())
+    shutil.rmtree(directory / "previous" / "1")
+    with Claim(directory, anew=True) as claim:
+        claim.write_result(result())
+    assert sorted(path.name for path in (directory / "previous").iterdir()) == ["2", "3"]
+    assert directory.earlier() == 3
+
+
+def test_run_whose_beginning_fails_is_recorded_as_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: RunDirectory) -> None:
+        raise OSError(28, "No space left on device")
+
+    directory = prepared(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "put_aside", full)
+        with pytest.raises(OSError, match="No space left"), Claim(directory, anew=True):
+            pass
+    status = directory.status()
+    assert (status.state, status.attempt) == (State.failed, 1)
+    assert "No space left on device" in str(status.error)
+    assert "No space left on device" in (directory / "run.log").read_text()
+
+
+def test_processes_of_one_number_do_not_write_each_others_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in two containers that share a disk: one creates the file while the other is about to."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    path, link, created = tmp_path / "1.json", os.link, []
+
+    def link_late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "link", link)
+        created.append(files.create_json(path, {"owner": "other"}))
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", link_late)
+    assert not files.create_json(path, {"owner": "one"})
+    assert created == [True]
+    assert files.read_json(path) == {"owner": "other"}
+    assert [file.name for file in tmp_path.iterdir()] == ["1.json"]
 
 
 def test_scan_finds_runs_pending_cells_and_damaged_ones(tmp_path: Path) -> None:

@@ -393,6 +393,26 @@ def test_run_that_begins_while_the_user_thinks_is_left_alone(
     assert (directory / "run.log").exists()
 
 
+def test_run_that_ends_while_the_user_thinks_keeps_its_result(
+    study: Path, squeue: Callable[..., Path], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, other = make_cell(study), make_cell(study, seed=7)
+    directory, waiting = fail(cell, "out of ideas"), prepare(other).path
+
+    def think(question: str, yes: bool) -> bool:
+        complete(cell, 50.0, 50.0)
+        submit("7", other)
+        squeue("7|7|PENDING|None|s")
+        return True
+
+    monkeypatch.setattr("mtlsweep.study.clean.confirm", think)
+    said = say(capsys, "clean", "s")
+    assert f"left alone: {directory}: has been run meanwhile" in said
+    assert f"left alone: {waiting}: waits to be run by now" in said
+    assert (directory / "result.json").exists()
+    assert waiting.exists()
+
+
 def test_links_are_not_followed(study: Path, tmp_path: Path, capsys: Capture) -> None:
     elsewhere = fail(make_cell(tmp_path / "precious"), "out of ideas")
     study.mkdir(parents=True)

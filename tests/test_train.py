@@ -241,6 +241,18 @@ def test_weights_are_kept_on_request(cli: CommandLine, save: str, kept: list[str
         assert "fine_head.weight" in saved["model"]
 
 
+def test_weights_that_were_not_kept_in_the_best_epoch_are_said_to_be_missing(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was before the interruption, and nobody had asked for them then."""
+    monkeypatch.setattr("mtlsweep.train.run.best", lambda rows, metric: rows[0])
+    with monkeypatch.context() as patch:
+        interrupt_after(5, patch)
+        assert cli(*TINY, EVERY_EPOCH, "schedule.epochs=3").status == 130
+    ended = cli(*TINY, EVERY_EPOCH, "schedule.epochs=3", "save=best")
+    assert "warning: the weights of the best epoch, 1, were not kept" in ended.out
+    assert "warning: the weights" not in cli(*TINY, EVERY_EPOCH, "schedule.epochs=3", "save=best", "rerun=all").out
+    assert "warning: the weights" not in cli(*TINY, EVERY_EPOCH, "schedule.epochs=2", "save=last").out
+
+
 def test_strategys_parameters_are_trained(cli: CommandLine) -> None:
     rows = metrics(train(cli, "loss=uncertainty"))
     assert {row["fine_weight"] for row in rows} != {"1"}

@@ -45,7 +45,7 @@ class Entry:
         """
         path = directory.path.absolute()
         study = path.parents[3]
-        again = len(list(path.glob("previous/*")))
+        again = directory.earlier()
         suffix = f"-again{again}" if again else ""
         name = label(description["options"], description["variant"], description["seed"]) + (f" (again {again})" if again else "")
         params = {"seed": description["seed"]} | description["options"] | _flat(description["identity"])

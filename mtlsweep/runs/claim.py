@@ -53,9 +53,13 @@ class Claim:
         record = {"owner": vars(Owner.here()), "provenance": provenance(), "started": now()}
         if not files.create_json(self.directory.attempt_file(self.attempt), record):
             raise Taken("has just been taken by another process")
-        if self._anew:
-            self.directory.put_aside()
-        files.write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._settings)))
+        try:
+            if self._anew:
+                self.directory.put_aside()
+            files.write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._settings)))
+        except BaseException as error:  # the attempt is recorded, and so must its end be
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 

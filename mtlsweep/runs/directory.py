@@ -17,6 +17,9 @@ from mtlsweep.runs.cell import Cell
 from mtlsweep.runs.owner import Owner, is_gone
 from mtlsweep.runs.schema import SCHEMA
 
+# Marks a finished run that is to be done again.
+REDO = "redo"
+
 
 class State(Enum):
     """What has become of a run."""
@@ -137,11 +140,24 @@ class RunDirectory:
 
     def attempt(self) -> int:
         """Number of the newest attempt; 0 before the first."""
-        return max((int(path.stem) for path in (self.path / "attempts").glob("*.json") if path.stem.isdigit()), default=0)
+        return _newest(self.path / "attempts", "*.json")
 
     def attempt_file(self, attempt: int) -> Path:
         """Where an attempt is recorded."""
         return self.path / "attempts" / f"{attempt}.json"
+
+    def ask_redo(self) -> None:
+        """Have the run done again, by whoever comes to it: what it has is no result any more that a sweep may take."""
+        files.write_text(self / REDO, "")
+
+    @property
+    def redo_asked(self) -> bool:
+        """Whether it is to be done again and has not been begun."""
+        return (self / REDO).exists()
+
+    def earlier(self) -> int:
+        """Number of the newest result that was put aside; 0 where none was."""
+        return _newest(self.path / "previous", "*")
 
     def put_aside(self) -> None:
         """Move an earlier result, its metrics and its log to `previous/<k>/`, so that nothing is overwritten. For the owner only."""
@@ -150,10 +166,11 @@ class RunDirectory:
         found = [name for name in names if (self / name).exists()]
         (self / "checkpoint.pt").unlink(missing_ok=True)
         if found:
-            folder = self.path / "previous" / str(len(list(self.path.glob("previous/*"))) + 1)
+            folder = self.path / "previous" / str(self.earlier() + 1)
             folder.mkdir(parents=True)
             for name in found:
                 (self / name).rename(folder / name)
+        (self / REDO).unlink(missing_ok=True)
 
     def _copy_source(self, source: Path, digest: str) -> Path:
         content = source.read_bytes()
@@ -177,6 +194,11 @@ class RunDirectory:
             return (Owner.from_json(record["owner"]) if record else None), path.stat().st_mtime
         except (ValueError, KeyError, TypeError, OSError):
             return None, 0.0
+
+
+def _newest(folder: Path, pattern: str) -> int:
+    """The highest number that names one of these files; 0 where none does."""
+    return max((int(path.stem) for path in folder.glob(pattern) if path.stem.isdigit()), default=0)
 
 
 def _check_schema(path: Path, content: dict[str, Any]) -> None:

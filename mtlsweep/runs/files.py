@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +16,7 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: it cannot be written, e.g. because the disk is full; what was at `path` is there still.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     try:
         with open(beside, "wb") as file:
             write(file)
@@ -43,7 +44,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     """Create the file at `path`; False where it exists already. Of several processes that try, exactly one gets True."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = _beside(path)
     write_json(beside, value)  # through the disk's cache, so that no crash of the machine leaves a name without its content
     try:
         os.link(beside, path)  # unlike rename it fails when the name is taken, and unlike O_EXCL the content is there at once
@@ -51,7 +52,12 @@ def create_json(path: Path, value: Mapping[str, Any]) -> bool:
     except FileExistsError:
         return False
     finally:
-        beside.unlink()
+        beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name of this process's own: in containers that share a disk processes of one number are common."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     began = time.monotonic()
     due = [task for task in tasks if task.due]
     console.print(f"{cell_count(tasks)}, {len(due)} to run, {sum(task.action == 'queued' for task in tasks)} in the queue")
+    sweep.ask_redo(due)
     if due:
         submissions |= _submit(due, record_in, options)
     if options.wait:

@@ -13,7 +13,7 @@ from pathlib import Path
 from mtlsweep.errors import UserError
 from mtlsweep.plan import cell_count
 from mtlsweep.progress import console
-from mtlsweep.runs import Claim, RunDirectory, SweepRecord, Taken, files
+from mtlsweep.runs import Claim, RunDirectory, State, SweepRecord, Taken, files
 from mtlsweep.runs.progress import epochs_done
 from mtlsweep.runs.sweep_record import FOLDER
 from mtlsweep.study.ask import confirm
@@ -70,9 +70,11 @@ def clean(study: Path, choice: Choice, yes: bool) -> bool:
         console.print(f"{study}: nothing to remove")
         return True
     _list(chosen, previous)
+    seen = {entry.path: RunDirectory(entry.path).attempt() for entry in chosen}
     if not confirm(f"remove {cell_count(chosen)} for good?" if chosen else "remove these for good?", yes):
         return False
-    removed = {entry.path for entry in chosen if _remove_run(study, entry.path)}
+    busy = _busy(Survey.of(study))  # of now: the question may have waited for long
+    removed = {path for path, attempt in seen.items() if _remove_run(study, path, attempt, path in busy)}
     for path in previous:
         shutil.rmtree(path)
     _forget(study, removed)
@@ -126,20 +128,38 @@ def _list(chosen: Sequence[Entry], previous: Sequence[Path]) -> None:
         console.print(f"earlier results: {path}")
 
 
-def _remove_run(study: Path, path: Path) -> bool:
-    """Remove a run's directory, and the folders above it that are empty then."""
-    if path.exists():
-        try:
-            (path / "attempts").mkdir(exist_ok=True)
-            with Claim(RunDirectory(path)):
-                shutil.rmtree(path)
-        except (Taken, UserError, OSError) as error:
-            console.print(f"left alone: {path}: {error}")
-            return False
+def _remove_run(study: Path, path: Path, attempt: int, waits: bool) -> bool:
+    """Remove a run's directory, and the folders above it that are empty then.
+
+    Args:
+        study: its folder.
+        path: of the run.
+        attempt: the newest when it was chosen; with another one it is not what was chosen any more.
+        waits: whether something has come to want it.
+    """
+    try:
+        if RunDirectory(path).attempt() == attempt and waits:
+            raise Taken("waits to be run by now")
+        if path.exists():
+            _remove_directory(RunDirectory(path), attempt)
+    except (Taken, UserError, OSError) as error:
+        console.print(f"left alone: {path}: {error}")
+        return False
     with contextlib.suppress(OSError):  # not empty, or not there
         for level in list(path.parents)[:3]:
             level.rmdir()
     return True
+
+
+def _remove_directory(directory: RunDirectory, attempt: int) -> None:
+    status = directory.status()
+    if status.state is not State.running and status.attempt != attempt:  # what runs is refused by the claim
+        raise Taken("has been run meanwhile")
+    (directory / "attempts").mkdir(exist_ok=True)
+    with Claim(directory) as claim:
+        if claim.attempt != attempt + 1:
+            raise Taken("has been run meanwhile")
+        shutil.rmtree(directory.path)
 
 
 def _forget(study: Path, removed: Collection[Path]) -> None:

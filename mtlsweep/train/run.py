@@ -106,11 +106,20 @@ class Run:
         result = summarize(self.rows, self.diverged, signature, attempts, engine, self.progress.origins)
         if self.settings["save"] == "last":
             self._save_weights("last.pt", self.rows[-1]["epoch"])
+        elif self.settings["save"] == "best":
+            self._check_best()
         self.claim.write_result(result)
         self.tracking.finish(vars(result))
         (self.claim.directory / checkpoint.NAME).unlink(missing_ok=True)
         self._say(log.final_line(self.description["options"], vars(result)))
         return vars(result)
+
+    def _check_best(self) -> None:
+        """An attempt that was not asked for weights may have been in the best epoch."""
+        path, epoch = self.claim.directory / "best.pt", best(self.rows, selection_metric(self.rows))["epoch"]
+        kept = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["epoch"] if path.exists() else None
+        if kept != epoch:
+            self._say(f"warning: the weights of the best epoch, {epoch}, were not kept (save=best was not asked for then)")
 
     def _fades(self) -> bool:
         return len({self.curriculum(epoch, self.epochs) for epoch in range(self.epochs)}) > 1
