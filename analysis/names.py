@@ -29,10 +29,10 @@ def unique(labels: Mapping[str, str], settings: Mapping[str, Settings], shown: S
     for thing, label in labels.items():
         values = {key: text(settings[thing].get(key)) for key in [*shown, *differing[label]]}
         told = {key: value for key, value in values.items() if key in differing[label] or value not in ("null", "0")}
-        named[thing] = _add(label, [f"{_short(key)}={value}" for key, value in told.items()])
+        named[thing] = bracket(label, [f"{_short(key)}={value}" for key, value in told.items()])
     # Settings that are written alike although they differ, or a label that another one has come to equal.
     count = Counter(named.values())
-    return {thing: _add(label, [f"#{_hash(thing)}"]) if count[label] > 1 else label for thing, label in named.items()}
+    return {thing: bracket(label, [f"#{_hash(thing)}"]) if count[label] > 1 else label for thing, label in named.items()}
 
 
 def text(value: Any) -> str:
@@ -55,7 +55,8 @@ def _differing(labels: Mapping[str, str], settings: Mapping[str, Settings]) -> d
     return {label: [key for key, found in keys.items() if len(found) > 1] for label, keys in values.items()}
 
 
-def _add(label: str, words: list[str]) -> str:
+def bracket(label: str, words: list[str]) -> str:
+    """A label with these words in its brackets."""
     if not words:
         return label
     return f"{label[:-1]}, {', '.join(words)}]" if label.endswith("]") else f"{label}[{', '.join(words)}]"

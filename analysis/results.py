@@ -1,89 +1,153 @@
 """Reads a results CSV: ours from another machine, or anybody's with at least a model, a strategy, a seed and an accuracy."""
 
 import hashlib
+import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from analysis.cells import read_cells, refuse
+from analysis.names import bracket
 from analysis.row import COLUMNS
 from mtlsweep.errors import UserError
+from mtlsweep.runs import State
 
 REQUIRED = ("model", "loss", "seed", "best_fine_acc")
 
-# What a column is where a file does not have it.
-_LIKE = {"variant": "loss", "model_variant": "model"}
+_EPOCHS = "schedule.epochs"
+
 # What tells strategies and architectures apart, with those of the settings that are theirs.
 _KEYS = {"loss_key": ("variant", ("loss.", "curriculum.")), "model_key": ("model_variant", ("model.",))}
-_CONSTANT = {"status": "completed", "schedule": "unknown schedule", "data": "unknown data"}
+_THEIRS = tuple(prefix for _, prefixes in _KEYS.values() for prefix in prefixes)
 
 
 def read_results(path: Path) -> pd.DataFrame:
     """The runs of a results CSV as `collect` gives them. Accuracies are percent; rows without a status are completed runs.
 
-    Columns that are not in `row.COLUMNS` and have a dot in their name are settings (`schedule.epochs`); others are passed over.
+    Columns that are not in `row.COLUMNS` and have a dot in their name are settings (`schedule.epochs`); others are passed over, and named
+    on standard error where runs differ in them. Of `COLUMNS` a curriculum is part of the strategy, the epochs of a completed run are those
+    of its schedule, and an engine, as in a study, keeps no runs apart and is noted. What a row lacks is made of what it has.
 
     Raises:
-        UserError: it cannot be read, lacks a column, has accuracies that are no percentages, or two rows for one run.
+        UserError: it cannot be read, lacks a column, has a cell that makes no sense, accuracies that are no percentages, or two rows for
+            one run.
     """
-    try:
-        # Of text it is said that it is text: a hash may look like a number.
-        frame = pd.read_csv(path, dtype=COLUMNS)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    frame = read_cells(path)
     missing = [name for name in REQUIRED if name not in frame]
     if missing:
         raise UserError(f"{path}: has no column {', '.join(missing)}")
-    _check_numbers(path, frame)
-    return _check_unique(path, _completed(path, frame))
-
-
-def _completed(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with all of `COLUMNS` and the settings."""
-    settings = [name for name in frame.columns if name not in COLUMNS and "." in name]
-    known = frame.assign(study=frame.get("study", path.stem))
-    for name, other in _LIKE.items():
-        known[name] = known.get(name, known[other])
-    for name, value in _CONSTANT.items():
-        known[name] = known[name].fillna(value) if name in known else value
-    shared = settings
-    for name, (label, prefixes) in _KEYS.items():
-        if name not in known:
-            known[name] = _joined(known, [label, *(key for key in settings if key.startswith(prefixes))])
-        shared = [key for key in shared if not key.startswith(prefixes)]
-    if "setting" not in known:
-        known["setting"] = _joined(known, ["data", "schedule", *shared]).map(_digest)
-    if "signature" not in known:
-        known["signature"] = _joined(known, ["setting", "model_key", "loss_key", "seed"]).map(_digest)
-        known["path"] = known["model_variant"] + "/" + known["variant"] + "/seed" + known["seed"].astype("str")
-    known = known.reindex(columns=[*COLUMNS, *settings])
-    return known.astype(dict(COLUMNS.items()))
-
-
-def _joined(frame: pd.DataFrame, columns: list[str]) -> pd.Series:
-    """The values of these columns as one text a row; a cell that is empty is one."""
-    return frame[columns].map(lambda value: "" if pd.isna(value) else str(value)).agg("|".join, axis=1)
-
-
-def _check_numbers(path: Path, frame: pd.DataFrame) -> None:
     if frame.empty:
         raise UserError(f"{path}: no runs")
-    done = frame[frame["status"] == "completed"] if "status" in frame else frame
-    if frame["seed"].isna().any() or done["best_fine_acc"].isna().any():
-        raise UserError(f"{path}: a run has no seed, or a completed one no best_fine_acc")
+    frame = frame.assign(status=_statuses(path, frame))
+    _check(path, frame)
+    _say_passed_over(path, frame)
+    return _check_unique(path, _whole(path.stem, frame.reset_index(drop=True)))
+
+
+def _statuses(path: Path, frame: pd.DataFrame) -> pd.Series:
+    if "status" not in frame:
+        return pd.Series(State.completed.value, index=frame.index)
+    states = [state.value for state in State]
+    found = frame["status"].str.strip().str.lower().fillna(State.completed.value)
+    refuse(path, ~found.isin(states), lambda row: f"status is {frame['status'][row]!r}, it must be one of {', '.join(states)}")
+    return found
+
+
+def _check(path: Path, frame: pd.DataFrame) -> None:
+    lacking = frame[["model", "loss", "seed"]].isna()
+    refuse(path, lacking.any(axis=1), lambda row: f"a run has no {lacking.loc[row].idxmax()}")
+    done = frame[frame["status"] == State.completed.value]
+    refuse(path, done["best_fine_acc"].isna(), lambda row: "a completed run has no best_fine_acc")
     low, high = done["best_fine_acc"].min(), done["best_fine_acc"].max()
     if high <= 1 or high > 100 or low < 0:
         raise UserError(f"{path}: best_fine_acc is from {low:g} to {high:g}, it must be percent")
 
 
+def _say_passed_over(path: Path, frame: pd.DataFrame) -> None:
+    # A column without a head is the number of the row, as pandas writes it.
+    others = [str(name) for name in frame if name not in COLUMNS and "." not in str(name) and not str(name).startswith("Unnamed: ")]
+    differing = [name for name in others if frame[name].nunique(dropna=False) > 1]
+    if differing:
+        print(
+            f"analysis: {path}: passed over, though runs differ in it: {', '.join(differing)} (a setting's name has a dot: schedule.lr)",
+            file=sys.stderr,
+        )
+
+
+def _whole(study: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with all of `COLUMNS` and the settings; cell by cell, for rows may have been added to a file of ours by hand."""
+    settings = [str(name) for name in frame if name not in COLUMNS and "." in str(name)]
+    known = frame.reindex(columns=[*COLUMNS, *settings]).astype(dict(COLUMNS.items()))
+    given = {"study": study, "data": "unknown data", "schedule": "unknown schedule", "model_variant": known["model"]}
+    known = known.fillna(given | {"variant": known["loss"]})
+    known["variant"] = [_with_curriculum(*both) for both in zip(known["variant"], known["curriculum"], strict=True)]
+    known["resolved_engine"] = known["resolved_engine"].fillna(_engines(known))
+    if _EPOCHS in known or known["epochs"].notna().any():
+        known[_EPOCHS] = known[_EPOCHS].astype("object").fillna(_planned(known)) if _EPOCHS in known else _planned(known)
+    return _with_keys(known)
+
+
+def _with_curriculum(variant: str, curriculum: Any) -> str:
+    """The label as `mtlsweep.runs.loss_label` gives it."""
+    named = pd.isna(curriculum) or curriculum.strip().lower() == "none" or "curriculum=" in variant
+    return variant if named else bracket(variant, [f"curriculum={curriculum}"])
+
+
+def _engines(runs: pd.DataFrame) -> pd.Series:
+    """The engine that was asked for, which is all that a file may know of what was used."""
+    ended = runs["status"].isin([State.completed.value, State.diverged.value])
+    return ("engine=" + runs["engine"]).where(ended)
+
+
+def _planned(runs: pd.DataFrame) -> pd.Series:
+    """The epochs of the schedule: all of them a completed run has done, and another would have, where those of its schedule agree."""
+    done = runs["epochs"].astype("float64").where(runs["status"] == State.completed.value)
+    schedules = done.groupby([runs["data"], runs["schedule"]])
+    return done.fillna(schedules.transform("min").where(schedules.transform("nunique") == 1))
+
+
+def _with_keys(known: pd.DataFrame) -> pd.DataFrame:
+    settings = [str(name) for name in known if name not in COLUMNS]
+    columns = {name: [label, *(key for key in settings if key.startswith(prefixes))] for name, (label, prefixes) in _KEYS.items()}
+    columns["setting"] = ["data", "schedule", *(key for key in settings if not key.startswith(_THEIRS))]
+    known = known.assign(**{name: _filled(known[name], known[of]) for name, of in columns.items()})
+    paths = known["model_variant"] + "/" + known["variant"] + "/seed" + known["seed"].astype("str")
+    return known.assign(signature=_filled(known["signature"], known[[*columns, "seed"]]), path=known["path"].fillna(paths))
+
+
+def _filled(given: pd.Series, of: pd.DataFrame) -> pd.Series:
+    """Keys as given; a row without one has that of the rows that are equal in all that it is of, or else one that is made of it."""
+    if given.notna().all():
+        return given
+    made = _hashes(of)
+    both = pd.DataFrame({"given": given, "made": made}).dropna().drop_duplicates()
+    theirs = both.drop_duplicates("made", keep=False).set_index("made")["given"]
+    return given.fillna(made.map(theirs).astype("str")).fillna(made)
+
+
+def _hashes(frame: pd.DataFrame) -> pd.Series:
+    """A hash of each row's cells that are not blank, and of their columns' names."""
+    return pd.Series(
+        [_digest({str(name): _text(value) for name, value in row.items() if not pd.isna(value)}) for row in frame.to_dict("records")]
+    )
+
+
+def _text(value: Any) -> str:
+    """Equal for 8 and 8.0: a blank in another row makes a column of whole numbers one of fractions."""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _digest(settings: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def _check_unique(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame, if no two completed runs are told apart by nothing."""
-    done = frame[frame["status"] == "completed"]
+    done = frame[frame["status"] == State.completed.value]
     twice = done[done.duplicated(["setting", "model_key", "loss_key", "seed"])]
     if len(twice):
         row = twice.iloc[0]
         raise UserError(f"{path}: two rows for {row['model_variant']} {row['variant']} seed {row['seed']} under one setting")
     return frame
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

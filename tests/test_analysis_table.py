@@ -504,7 +504,7 @@ def test_blanks_in_a_csv_are_what_a_strategy_does_not_have(tmp_path: Path, capsy
     [
         ("model,loss,seed\nwide,equal,1\n", "has no column best_fine_acc"),
         ("model,loss,seed,best_fine_acc\nwide,equal,1,0.7\n", "from 0.7 to 0.7, it must be percent"),
-        ("model,loss,seed,best_fine_acc\nwide,equal,1,much\n", "cannot be read"),
+        ("model,loss,seed,best_fine_acc\nwide,equal,1,much\n", "row 2: best_fine_acc is 'much', not a number"),
         ("model,loss,seed,best_fine_acc\nwide,equal,1,70\nwide,equal,1,71\n", "two rows for wide equal seed 1 under one setting"),
         ("model,loss,seed,best_fine_acc\nwide,equal,,70\n", "a run has no seed"),
         ("", "cannot be read"),
