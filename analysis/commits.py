@@ -17,10 +17,10 @@ def runs_of(name: str) -> pd.DataFrame:
     """The runs that are named on the command line as `STUDY` or `STUDY@COMMIT`.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or no commit or several are meant.
     """
     study, at, commit = name.rpartition("@")
-    if at and not Path(name).is_dir():
+    if at and not Path(name).exists():
         return _runs_at(find_study(study), commit)
     path = find_study(name)
     frame = read_results(path) if path.is_file() else collect([path])
@@ -33,19 +33,27 @@ def _runs_at(study: Path, commit: str) -> pd.DataFrame:
     """The finished runs of a study whose code was at a commit, earlier results of runs that were done again among them.
 
     Args:
-        study: its folder.
+        study: its folder, or a results CSV, which has no earlier results.
         commit: the first digits of its hash.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or runs of several commits of these first digits.
     """
+    frame = read_results(study) if study.is_file() else _with_earlier(study)
+    known = sorted(frame["commit"].dropna().unique())
+    meant = [found for found in known if found.startswith(commit)]
+    if not commit or not meant:
+        there = ", ".join(sorted({found[:7] for found in known})) or "none"
+        said = f"no finished run of commit {commit}" if commit else "no commit after the @"
+        raise UserError(f"{study}: {said}; there are runs of: {there}")
+    if len(meant) > 1:
+        raise UserError(f"{study}: several commits begin with {commit}: {', '.join(meant)}")
+    return frame[frame["commit"] == meant[0]]
+
+
+def _with_earlier(study: Path) -> pd.DataFrame:
     rows = [row | {"study": study.resolve().name} for path in study.glob("*/*/*/*/previous/*") if (row := _earlier(study, path))]
-    frame = pd.concat([collect([study]), *([frame_of(rows)] if rows else [])], ignore_index=True)
-    at = frame[frame["commit"].fillna("").str.startswith(commit)]
-    if at.empty:
-        commits = sorted(frame["commit"].dropna().str[:7].unique())
-        raise UserError(f"{study}: no finished run of commit {commit}; there are runs of: {', '.join(commits) or 'none'}")
-    return at
+    return pd.concat([collect([study]), *([frame_of(rows)] if rows else [])], ignore_index=True)
 
 
 def _earlier(study: Path, path: Path) -> dict[str, Any] | None:
