@@ -1,7 +1,7 @@
 """What the runs of a study say. `python -m analysis STUDY` is `python -m analysis table STUDY`."""
 
 import argparse
-import re
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,9 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         parsers["compare"].add_argument(name, metavar=name.upper(), help="a study as above, or STUDY@COMMIT: its runs by that commit")
     for name in ("table", "compare"):
         parsers[name].add_argument("--format", choices=FORMATS, default="text", help="csv and latex leave only it on standard output")
-    parsers["plots"].add_argument("-o", "--output", type=Path, metavar="FOLDER", help="default: plots in the study's folder")
+    parsers["plots"].add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="default: plots in the study's folder; of X.csv, X.plots"
+    )
     parsers["plots"].add_argument("--strategies", type=_names, metavar="A,B", help="in colour (default: at most nine, the others grey)")
-    parsers["report"].add_argument("-o", "--output", type=Path, metavar="FILE", help="default: report.html in the study's folder")
+    parsers["report"].add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: report.html in the study's folder; of X.csv, X.report.html"
+    )
     parsers["publish"].add_argument("folder", type=Path, metavar="FOLDER", help="what is published")
     parsers["publish"].add_argument("studies", nargs="*", metavar="STUDY", help="whose finished runs are taken in; none: all is made anew")
     return parser
@@ -76,13 +80,23 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> list[str]:
     """Labels of strategies; a comma within brackets is part of one."""
-    return [name.strip() for name in re.split(r",(?![^\[]*\])", text)]
+    names, depth = [""], 0
+    for letter in text:
+        depth += (letter in "[({") - (letter in "])}")
+        if letter == "," and depth <= 0:
+            names.append("")
+        else:
+            names[-1] += letter
+    return [name.strip() for name in names]
 
 
 def _points(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < 100:
-        raise argparse.ArgumentTypeError("must be above 0 and below 100 percentage points")
+        raise argparse.ArgumentTypeError(f"{text}: must be a number above 0 and below 100, in percentage points")
     return value
 
 
@@ -108,12 +122,12 @@ def _do(given: argparse.Namespace) -> None:
             study = find_study(given.study)
             from analysis.plots import report_plots
 
-            report_plots(study, given.output or _beside(study) / "plots", given.strategies)
+            report_plots(study, given.output or _default(study, "plots"), given.strategies)
         case "report":
             study = find_study(given.study)
             from analysis.page import write
 
-            output = given.output or _beside(study) / "report.html"
+            output = given.output or _default(study, "report.html")
             write(study, output, _choice(given))
             print(f"report: {output}")
         case "publish":
@@ -130,8 +144,9 @@ def _folder(name: str) -> Path:
     return study
 
 
-def _beside(study: Path) -> Path:
-    return study if study.is_dir() else study.parent
+def _default(study: Path, name: str) -> Path:
+    """What is made of a study is in its folder; of a CSV beside it and named after it, for the folder may be a study's and have its own."""
+    return study / name if study.is_dir() else study.with_name(f"{study.stem}.{name}")
 
 
 def _choice(given: argparse.Namespace) -> "Choice":
@@ -141,4 +156,10 @@ def _choice(given: argparse.Namespace) -> "Choice":
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
