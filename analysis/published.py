@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.names import text
 from analysis.sheet import Sheet
 from analysis.statistics import Estimate, estimate
-from analysis.table import Entry, Table
+from analysis.table import Entry, Table, labels
 
 # The recipe under which accuracies were published (cv-multitask-loss of MLS-Bench, arXiv:2605.08678).
 RECIPE = {
@@ -33,7 +34,7 @@ class Beside:
         ours, theirs: mean best accuracies over seeds, percent.
         within: whether the difference of the two lies within both 95 % intervals; None where one of them has none.
         name: what they call the strategy.
-        note: how theirs is another thing than ours; "" where it is not.
+        note: how theirs is another thing than ours, or may be; "" where it is not.
     """
 
     strategy: str
@@ -47,18 +48,25 @@ class Beside:
 
 
 def departures(runs: pd.DataFrame) -> list[str]:
-    """How the setting of some runs, which they share, differs from the benchmark's recipe; empty where it does not."""
+    """How the setting of some runs, which they share, differs from the benchmark's recipe, or what of it is not known; else empty."""
     run = runs.iloc[0]
-    found = {key: run.get(key) for key in RECIPE}
-    return [f"{key} is {_text(value)}, published {_text(RECIPE[key])}" for key, value in found.items() if not _same(value, RECIPE[key])]
-
-
-def beside(table: Table) -> list[Beside]:
-    """The entries of a table that something was published for, in the table's order."""
-    known = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False, dtype={"seed": "str"})
-    groups = {(str(strategy), str(model)): runs for (strategy, model), runs in known.groupby(["strategy", "model"])}
+    found = {key: None if pd.isna(run.get(key)) else run[key] for key in RECIPE}
+    # Of sizes nothing is said where all images are taken.
+    unknown = [key for key, value in found.items() if value is None and RECIPE[key] is not None]
+    other = [key for key, value in found.items() if key not in unknown and value != RECIPE[key]]
     return [
-        _beside(strategy, architecture, entry, groups[strategy, architecture])
+        *([f"not in the file: {', '.join(unknown)}"] if unknown else []),
+        *(f"{key} is {text(found[key])}, published {'all' if RECIPE[key] is None else RECIPE[key]}" for key in other),
+    ]
+
+
+def beside(table: Table, runs: pd.DataFrame) -> list[Beside]:
+    """The entries of a table, of these runs, that something was published for, in the table's order."""
+    known = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False, dtype={"seed": "str"})
+    groups = {(str(strategy), str(model)): rows for (strategy, model), rows in known.groupby(["strategy", "model"])}
+    asked = _parameters(runs)
+    return [
+        _beside(strategy, architecture, entry, groups[strategy, architecture], asked.get((strategy, architecture), ""))
         for strategy, entries in table.rows.items()
         for architecture, entry in zip(table.columns, entries, strict=True)
         if (strategy, architecture) in groups and entry.n
@@ -82,12 +90,26 @@ def sheet(found: list[Beside]) -> Sheet:
     )
 
 
-def _beside(strategy: str, architecture: str, entry: Entry, runs: pd.DataFrame) -> Beside:
+def _parameters(runs: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """What a file says of strategy and architecture, by the labels of both, where no command of ours vouches for their names."""
+    strategies, architectures = labels(runs, "loss"), labels(runs, "model")
+    keys = [str(key) for key in runs if str(key).startswith(("loss.", "curriculum.", "model.")) and not str(key).endswith("._target_")]
+    return {
+        (strategies[run["loss_key"]], architectures[run["model_key"]]): ", ".join(
+            f"{key}={text(run[key])}" for key in keys if pd.notna(run[key])
+        )
+        for run in runs[runs["command"].isna()].to_dict("records")
+    }
+
+
+def _beside(strategy: str, architecture: str, entry: Entry, runs: pd.DataFrame, asked: str) -> Beside:
     ours, theirs = estimate(list(entry.seeds.values())), estimate(runs["best_fine_acc"].tolist())
     within = None
     if ours.low is not None and ours.high is not None and theirs.low is not None and theirs.high is not None:
         within = ours.low <= theirs.mean <= ours.high and theirs.low <= ours.mean <= theirs.high
-    return Beside(strategy, architecture, entry, ours, theirs, within, str(runs["name"].iloc[0]), str(runs["note"].iloc[0]))
+    doubt = f"whether theirs has {asked} too is not known" if asked else ""
+    note = "; ".join(part for part in (str(runs["note"].iloc[0]), doubt) if part)
+    return Beside(strategy, architecture, entry, ours, theirs, within, str(runs["name"].iloc[0]), note)
 
 
 def _words(one: Beside) -> list[str]:
@@ -99,11 +121,3 @@ def _words(one: Beside) -> list[str]:
 
 def _spell(found: Estimate) -> str:
     return f"{found.mean:.2f}{'' if found.sd is None else f' ± {found.sd:.2f}'} n={found.n}"
-
-
-def _same(value: object, published: object) -> bool:
-    return pd.isna(value) if published is None else value == published  # type: ignore[call-overload]
-
-
-def _text(value: object) -> str:
-    return "all" if value is None or value != value else str(value)

@@ -130,7 +130,9 @@ def _published(frame: pd.DataFrame, found: Sequence[Table]) -> dict[str, Sheet]:
         raise UserError(f"none of the runs are under the recipe of what is published ({reasons[0]})")
     for reason in reasons:
         print(f"analysis: not beside what is published: {reason}", file=sys.stderr)
-    return {table.setting: published.sheet(published.beside(table)) for table in found if not departures[table.setting]}
+    return {
+        table.setting: published.sheet(published.beside(table, runs[table.setting])) for table in found if not departures[table.setting]
+    }
 
 
 def _print(

@@ -1,0 +1,55 @@
+"""Beside the published: runs of a file from elsewhere are set there if they are under the recipe, what it leaves open is named."""
+
+from pathlib import Path
+
+import pytest
+
+from analysis.__main__ import main
+
+RECIPE = {
+    "data.name": "cifar100", "data.train_size": "", "data.test_size": "", "data.validation": "0", "schedule.epochs": "200",
+    "schedule.batch_size": "128", "schedule.lr": "0.1", "schedule.momentum": "0.9", "schedule.weight_decay": "0.0005",
+}  # fmt: skip
+
+
+def written(tmp_path: Path, columns: dict[str, str], **changes: str) -> str:
+    """A CSV of one run of haw with these cells."""
+    cells = {"model": "resnet20", "loss": "haw", "seed": "42", "best_fine_acc": "66.0"} | columns | changes
+    (tmp_path / "theirs.csv").write_text(f"{','.join(cells)}\n{','.join(cells.values())}\n")
+    return str(tmp_path / "theirs.csv")
+
+
+def beside(capsys: pytest.CaptureFixture[str], file: str) -> str:
+    assert main([file, "--published", "--format", "markdown"]) == 0
+    return capsys.readouterr().out.partition("**Beside")[2].partition("- best:")[0]
+
+
+def test_a_run_under_the_recipe_is_set_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = beside(capsys, written(tmp_path, RECIPE))
+    assert "| haw, resnet20" in text
+    assert "not known." not in text
+
+
+def test_the_epochs_of_a_completed_run_are_those_of_the_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    columns = {key: value for key, value in RECIPE.items() if key != "schedule.epochs"}
+    assert "| haw, resnet20" in beside(capsys, written(tmp_path, columns, epochs="200"))
+
+
+def test_parameters_of_a_strategy_are_named_as_perhaps_not_theirs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = beside(capsys, written(tmp_path, RECIPE | {"loss.beta": "7", "model.width": "32"}))
+    assert "| haw, resnet20" in text
+    assert "haw (HAW): whether theirs has loss.beta=7, model.width=32 too is not known." in text
+
+
+def test_another_curriculum_is_another_strategy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "| haw" not in beside(capsys, written(tmp_path, RECIPE, curriculum="linear"))
+
+
+def test_what_a_file_does_not_say_is_told_from_what_it_says_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([written(tmp_path, {"schedule.lr": "0.05", "data.train_size": "500"}), "--published"]) == 2
+    line = capsys.readouterr().err
+    assert (
+        "not in the file: data.name, data.validation, schedule.epochs, schedule.batch_size, schedule.momentum, schedule.weight_decay;"
+        in line
+    )
+    assert "; data.train_size is 500, published all; schedule.lr is 0.05, published 0.1)" in line
