@@ -47,7 +47,7 @@ def write(study: Path, output: Path, choice: Choice) -> None:
         command=shlex.join(["python", "-m", "analysis", "report", str(study), "-o", str(output)]),
         counts=_counts(runs),
         made_by=made_by(runs),
-        hours=runs["device_hours"].sum(),
+        hours=_hours(runs["device_hours"].dropna()),
         notes=notes(frame, tables, errors=False),
         parts=[_part(table, runs, sheets[table.setting], images.get(table.setting, [])) for table in tables],
         plotless=plotless,
@@ -100,6 +100,10 @@ def _counts(runs: pd.DataFrame) -> str:
     return f"{len(runs)} runs: " + ", ".join(f"{found[state.value]} {state.value}" for state in reversed(State) if found[state.value])
 
 
+def _hours(known: pd.Series) -> str:
+    return f"{known.sum():.3g}" if len(known) else "Unknown"
+
+
 def _absent(runs: pd.DataFrame, study: Path) -> list[dict[str, Any]]:
     """What has not completed, with the end of its log."""
     found = runs[runs["status"] != "completed"].head(_MOST_ABSENT)
@@ -107,9 +111,9 @@ def _absent(runs: pd.DataFrame, study: Path) -> list[dict[str, Any]]:
         {
             "status": run["status"],
             "name": f"{run['model_variant']} {run['variant']} {run['data']} {run['schedule']} seed {run['seed']}",
-            "error": None if pd.isna(run["error"]) else run["error"],
-            "command": run["command"],
-            "log": _log(study / run["path"] / "run.log"),
+            "error": _word(run["error"]),
+            "command": _word(run["command"]),
+            "log": _log(study / run["path"] / "run.log") if study.is_dir() else "",
         }
         for run in found.to_dict("records")
     ]
@@ -150,9 +154,14 @@ def _run(run: dict[Any, Any], strategy: str, architecture: str) -> dict[str, Any
         "architecture": architecture,
         "seed": run["seed"],
         "best": f"{run['best_fine_acc']:.2f}",
-        "epoch": run["best_epoch"],
-        "last": f"{run['last_fine_acc']:.2f}",
+        "epoch": _word(run["best_epoch"]),
+        "last": "" if pd.isna(run["last_fine_acc"]) else f"{run['last_fine_acc']:.2f}",
         "commit": "unknown" if pd.isna(run["commit"]) else run["commit"][:12] + ("+changes" if run["dirty"] is True else ""),
-        "command": run["command"],
-        "engine": f"{run['device']}; {run['resolved_engine']}",
+        "command": _word(run["command"]),
+        "engine": "; ".join(word for word in (_word(run["device"]), _word(run["resolved_engine"])) if word) or "unknown",
     }
+
+
+def _word(value: Any) -> str:
+    """What a cell of a page says; of what a file does not know nothing."""
+    return "" if pd.isna(value) else str(value)

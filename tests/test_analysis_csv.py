@@ -140,6 +140,7 @@ def test_a_failed_run_without_a_path_is_named_by_what_it_is(ours: pd.DataFrame, 
     ours.drop(columns="path").to_csv(tmp_path / "nopath.csv", index=False)
     assert main([str(tmp_path / "nopath.csv")]) == 0
     assert "failed: demo/resnet20/equal/seed1: RuntimeError: no" in capsys.readouterr().out
+    assert main(["report", str(tmp_path / "nopath.csv")]) == 0
 
 
 # ----------------------------------------------------------------------------------------------------------------- cells

@@ -149,6 +149,21 @@ def test_names_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_of_what_a_csv_does_not_hold_cells_are_empty_or_unknown(tmp_path: Path) -> None:
+    rows = ["r,equal,1,50,", "r,equal,2,51,completed", "r,haw,1,,failed"]
+    (tmp_path / "theirs.csv").write_text("\n".join(["model,loss,seed,best_fine_acc,status", *rows]))
+    assert main(["report", str(tmp_path / "theirs.csv"), "-o", str(tmp_path / "page.html")]) == 0
+    page = Page((tmp_path / "page.html").read_text())
+    assert not re.search(r"\b(nan|None|NA)\b", page.text)
+    assert "Unknown device-hours" in page.text
+    assert "All of them: commit unknown; engine unknown." in " ".join(page.text.split())
+    runs = listed(page)
+    assert [(run["best"], run["epoch"], run["last"], run["command"]) for run in runs.values()] == [
+        ("50.00", "", "", ""),
+        ("51.00", "", "", ""),
+    ]
+
+
 def test_without_matplotlib_there_is_a_page_that_says_so(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "analysis.figures", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
