@@ -29,8 +29,8 @@ _MOST_ABSENT = 50
 _LOG_BYTES = 8192
 
 
-def write(study: Path, output: Path, choice: Choice) -> None:
-    """Write the report of a study; its `results.csv` is written too.
+def write(study: Path, output: Path, choice: Choice, name: str | None = None) -> None:
+    """Write the report of a study, under its own name or this one; its `results.csv` is written too.
 
     Raises:
         UserError: as for `report.report_studies`; the page cannot be written.
@@ -41,7 +41,7 @@ def write(study: Path, output: Path, choice: Choice) -> None:
     runs = distinct(frame)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("page.html").render(
-        study=study.resolve().name,
+        study=name or study.resolve().name,
         folder=study,
         when=datetime.now(UTC).isoformat(sep=" ", timespec="minutes"),
         command=shlex.join(["python", "-m", "analysis", "report", str(study), "-o", str(output)]),

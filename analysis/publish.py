@@ -33,7 +33,7 @@ def publish(folder: Path, studies: Sequence[Path]) -> None:
         raise UserError(f"{runs}: no runs")
     write_csv(frame.assign(study=[_study(runs / path) for path in frame["path"]]), folder / RESULTS)
     files.write_text(folder / TABLE, table(frame))
-    page.write(runs, folder / REPORT, _choice(frame))
+    page.write(runs, folder / REPORT, _choice(frame), "published results")
     print(f"{len(new)} new runs, {len(frame)} in all: {folder / RESULTS}, {folder / TABLE}, {folder / REPORT}")
 
 

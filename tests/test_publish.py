@@ -46,7 +46,7 @@ def test_finished_runs_enter_and_all_is_made_of_them(study: Path, tmp_path: Path
     rows = pd.read_csv(tmp_path / "results" / "results.csv")
     assert (set(rows["best_fine_acc"]), set(rows["study"])) == ({52.5, 53.0}, {"first"})
     assert "-0.50" in (tmp_path / "results" / "table.md").read_text()
-    assert "<h1>" in (tmp_path / "results" / "report.html").read_text()
+    assert "<h1>published results" in (tmp_path / "results" / "report.html").read_text()
     assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
     assert "0 new runs, 2 in all" in capsys.readouterr().out
 
