@@ -320,6 +320,18 @@ def test_process_of_this_machine_is_ended_and_no_other(study: Path, capsys: Capt
     processes[1].wait()
 
 
+@pytest.mark.processes
+def test_shell_that_has_the_number_of_an_old_sweep_is_not_ended(study: Path, capsys: Capture) -> None:
+    """A run's parent is the user's: numbers are used again, and a study's folder is copied."""
+    process = own(prepare(make_cell(study)).path)
+    (study / ".sweeps" / f"20250101-000000-{os.getpid()}").mkdir(parents=True)
+    said = say(capsys, "cancel", "s", status=2)
+    assert f"process {process.pid}: " in said
+    assert f"process {os.getpid()}: " not in said
+    process.kill()
+    process.wait()
+
+
 def test_process_that_has_the_number_of_an_owner_is_not_the_owner() -> None:
     here = Owner.here()
     assert process(here)
