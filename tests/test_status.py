@@ -60,7 +60,7 @@ def submit(job: str, *cells: Cell) -> Path:
     """Record a sweep that has given a job these cells; its folder."""
     folder = cells[0].study_dir / ".sweeps" / f"then-{job}"
     SweepRecord.write(folder, cells)
-    Submission.begin(folder).add({job: [str(cell.directory.relative_to(cell.study_dir)) for cell in cells]})
+    Submission.begin(folder, cells[0].study_dir.name).add({job: [str(cell.directory.relative_to(cell.study_dir)) for cell in cells]})
     return folder
 
 
@@ -147,6 +147,21 @@ def test_jobs_that_wait_are_told_from_jobs_that_are_held(study: Path, squeue: Ca
     assert "2 queued: Priority (job 7)" in said
     assert "1 held: JobHeldUser (job 7; scontrol release 7)" in said
     assert "1 pending: its job ended as OUT_OF_MEMORY\n  resnet20 equal seed 3\n" in said
+
+
+def test_study_has_its_jobs_under_whatever_name_it_is_looked_at(study: Path, squeue: Callable[..., Path], capsys: Capture) -> None:
+    """Through a link, and after it was renamed; of jobs whose record does not say their name, through a link."""
+    cell = make_cell(study)
+    record = submit("7", cell) / "jobs-0.json"
+    squeue("7|7|PENDING|Priority|s")
+    study.rename(study.with_name("moved"))
+    study.symlink_to("moved")
+    for name in ("s", "moved"):
+        assert "1 cell: 1 queued" in say(capsys, "status", name)
+        assert "nothing to remove" in say(capsys, "clean", name, "--yes")
+    record.write_text(json.dumps({"jobs": json.loads(record.read_text())["jobs"]}))
+    assert "1 cell: 1 queued" in say(capsys, "status", "s")
+    assert "end them?" in say(capsys, "cancel", "s", status=2)
 
 
 def test_silent_slurm_is_named(study: Path, squeue: Callable[..., Path], capsys: Capture, tmp_path: Path) -> None:
