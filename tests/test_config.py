@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import ROOT, TINY, CommandLine
@@ -152,6 +153,13 @@ def test_folder_that_the_user_named_is_left_as_it_is(cli: CommandLine, tmp_path:
     for end in ("dry_run=true", "schedule.epochs=-1"):
         cli("-m", *TINY, "seed=1,2", "hydra.sweep.dir=mine", end)
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_table_that_cannot_be_made_is_one_line_after_the_runs(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.report", Mock(side_effect=PermissionError(13, "Permission denied", "a/file")))
+    ended = cli("-m", *TINY)
+    assert (ended.status, ended.err) == (1, "error: a/file: Permission denied\n")
+    assert "1 completed" in ended.out
 
 
 def test_help_is_a_page_with_groups_and_examples(cli: CommandLine) -> None:

@@ -99,6 +99,25 @@ def test_status_counts_every_cell_and_says_what_went_wrong_and_where(study: Path
         assert f"damaged: {path}" in said
 
 
+def test_record_of_a_sweep_that_cannot_be_read_hides_no_run(study: Path, capsys: Capture) -> None:
+    """A folder is what even root cannot read as a file."""
+    fail(make_cell(study), "out of ideas")
+    unreadable = study / ".sweeps" / "1" / "cells-0.json"
+    unreadable.mkdir(parents=True)
+    said = say(capsys, "status", "s")
+    assert "1 failed, 1 damaged" in said
+    assert f"damaged: {unreadable}" in said
+    assert "removed: 1 cell" in say(capsys, "clean", "s", "--yes")
+
+
+def test_file_that_cannot_be_read_is_one_line(study: Path, capsys: Capture) -> None:
+    unreadable = submit("7", make_cell(study)) / "jobs-0.json"
+    unreadable.unlink()
+    unreadable.mkdir()
+    for verb in ("status", "cancel", "clean"):
+        assert say(capsys, verb, "s", status=2) == f"mtlsweep: {unreadable}: Is a directory\n"
+
+
 def test_running_cells_are_shown_with_speed_and_time_left(
     study: Path, running: Callable[[Cell], Path], capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

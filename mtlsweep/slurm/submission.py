@@ -53,7 +53,7 @@ class Submission:
         """Those of a study, oldest first; damaged records are passed over."""
         called = {study.name, study.resolve().name}  # the study may be looked at through a link
         for path in sorted((study / FOLDER).glob(f"*/{PATTERN}")):
-            with contextlib.suppress(ValueError, KeyError, AttributeError, OSError):
+            with contextlib.suppress(ValueError, KeyError, AttributeError):
                 record = files.read_json(path) or {}
                 yield cls(path, [record["name"]] if "name" in record else called, dict(record["jobs"].items()))
 
