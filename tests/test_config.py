@@ -101,6 +101,8 @@ MISTAKES = [
     (["save=all"], "save=all: Invalid value 'all', expected one of [none, best, last]"),
     (["model.depth=21", *TINY[1:]], "mtlsweep.models.resnet: depth must be 6 n + 2"),
     (["model._target_=nothing.here"], "model._target_=nothing.here: cannot be imported"),
+    (["engine.threads=0"], "engine.threads=0: must be at least 1"),
+    (["engine.threads=100000"], "engine.threads=100000: must be at most 1024"),
     (["engine.device=tpu", *TINY], "engine.device=tpu: not a device"),
     (["engine.device=cuda:99", *TINY], "engine.device=cuda:99: torch finds"),
     (["study=a/b"], "study=a/b: must be a plain folder name"),
