@@ -242,6 +242,14 @@ def test_what_is_no_study_is_refused(study: Path, capsys: Capture) -> None:
             assert name in say(capsys, verb, name, status=2)
 
 
+def test_study_may_have_the_name_of_another_folder(study: Path, capsys: Capture) -> None:
+    complete(make_cell(study.with_name("data")), 50.0, 50.0)
+    Path("data").mkdir()
+    Path("conf").mkdir()
+    assert find_study("data") == Path("runs/data")
+    assert "conf: not a study" in say(capsys, "status", "conf", status=2)
+
+
 # Logs
 
 
@@ -268,6 +276,15 @@ def test_log_is_that_of_the_run_or_of_its_job(study: Path, squeue: Callable[...,
     log.write_text("one\ntwo\nthree\n")
     assert say(capsys, "logs", "s", "seed", "2", "--lines", "2").startswith("two\nthree\n==> ")
     assert "which of these 2?" in say(capsys, "logs", "s", status=2)
+
+
+def test_log_is_found_through_links(study: Path, capsys: Capture) -> None:
+    """To the run, and to the folder that studies are kept in."""
+    directory = fail(make_cell(study), "out of ideas")
+    Path("link").symlink_to(directory)
+    Path("elsewhere").symlink_to("runs")
+    for path in ("link", str(Path("elsewhere", *directory.parts[1:]))):
+        assert "RuntimeError: out of ideas" in say(capsys, "logs", path)
 
 
 def test_log_is_followed_until_the_run_has_ended(study: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
