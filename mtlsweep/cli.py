@@ -33,6 +33,7 @@ def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
     """Run Hydra's main function, then `at_end` unless the command was wrong or interrupted, and exit."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print and hide
     OmegaConf.register_new_resolver("pid", os.getpid, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)  # Hydra itself would make a folder of the name ~
     signal.signal(signal.SIGTERM, _interrupt)
     status = _attempt(main)
     if status < 2:

@@ -157,6 +157,16 @@ def test_folder_that_the_user_named_is_left_as_it_is(cli: CommandLine, tmp_path:
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_runs_and_the_record_of_their_sweep_are_both_below_the_home(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cli("-m", *TINY, "schedule.epochs=1", "runs_dir='~/exp'").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert len(list(tmp_path.glob("home/exp/default/.sweeps/*/cells-0.json"))) == 1
+    assert len(list(tmp_path.glob("home/exp/default/*/*/*/*/result.json"))) == 1
+
+
 def test_table_that_cannot_be_made_is_one_line_after_the_runs(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("analysis.report.report", Mock(side_effect=PermissionError(13, "Permission denied", "a/file")))
     ended = cli("-m", *TINY)
