@@ -1,7 +1,7 @@
 """The edge of the command line: exit statuses, and one line instead of a traceback where the user can put things right.
 
-Exit status 0: all that was asked for is done (diverged runs included); 1: a run failed; 2: the command is wrong, nothing was trained (by
-a search, nothing after it chose values that are no run); 130: interrupted.
+Exit status 0: all that was asked for is done (diverged runs included); 1: a run failed, or their table could not be made; 2: the command is
+wrong, nothing was trained (by a search, nothing after it chose values that are no run); 130: interrupted.
 """
 
 import os
@@ -33,9 +33,19 @@ def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
     """Run Hydra's main function, then `at_end` unless the command was wrong or interrupted, and exit."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises what it would print and hide
     OmegaConf.register_new_resolver("pid", os.getpid, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)  # Hydra itself would make a folder of the name ~
     signal.signal(signal.SIGTERM, _interrupt)
+    status = _attempt(main)
+    if status < 2:
+        after = _attempt(at_end)
+        status = 1 if after == 2 else max(status, after)  # what was asked for has been trained all the same
+    sys.exit(status)
+
+
+def _attempt(act: Callable[[], object]) -> int:
+    """The exit status of what is done."""
     try:
-        main()
+        act()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -48,9 +58,7 @@ def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
         status = 130
     except CellFailed:
         status = 1
-    if status < 2:
-        at_end()
-    sys.exit(status)
+    return status
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -159,6 +159,10 @@ def _default(value: Any) -> Any:
     return field(default_factory=value.copy) if isinstance(value, dict | list) else field(default=value)
 
 
+# Where threads cannot be started the process ends without a word. The run may be another machine's: this one's processors are no bound.
+MOST_THREADS = 1024
+
+
 def _check_ranges(settings: Settings) -> None:
     schedule, data, engine = settings["schedule"], settings["data"], settings["engine"]
     _at_least(settings, "seed", 0)
@@ -174,6 +178,8 @@ def _check_ranges(settings: Settings) -> None:
     _at_least(data, "validation", 0, "data.")
     if engine["threads"] is not None:
         _at_least(engine, "threads", 1, "engine.")
+        if engine["threads"] > MOST_THREADS:
+            raise UserError(f"engine.threads={engine['threads']}: must be at most {MOST_THREADS}, the processors of the largest machines")
     _check_name(settings["study"])
     _check_sizes(schedule, data)
 

@@ -98,10 +98,12 @@ def _fake_runs(entry: Path, models: tuple[str, ...], setting: dict[str, Any], so
                 "status": "completed",
                 "best_fine_acc": accuracy,
                 "last_fine_acc": accuracy - 0.5,
+                "epochs": setting["schedule"]["epochs"],
             }
             identity = run_identity(setting, model, seed, source)
             (folder / "run.json").write_text(json.dumps({"schema": 1, "signature": signature, "identity": identity}))
             (folder / "result.json").write_text(json.dumps(result))
-            (folder / "metrics.csv").write_text(f"epoch,test_fine_acc\n1,{accuracy}\n2,{accuracy - 0.5}\n")
+            rows = [f"{epoch},{accuracy - 0.5 * (epoch > 1)}" for epoch in range(1, result["epochs"] + 1)]
+            (folder / "metrics.csv").write_text("\n".join(["epoch,test_fine_acc", *rows]) + "\n")
             runs.setdefault(model, {})[str(seed)] = read_run(entry, relative)
     return runs

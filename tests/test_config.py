@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import ROOT, TINY, CommandLine
@@ -100,6 +101,8 @@ MISTAKES = [
     (["save=all"], "save=all: Invalid value 'all', expected one of [none, best, last]"),
     (["model.depth=21", *TINY[1:]], "mtlsweep.models.resnet: depth must be 6 n + 2"),
     (["model._target_=nothing.here"], "model._target_=nothing.here: cannot be imported"),
+    (["engine.threads=0"], "engine.threads=0: must be at least 1"),
+    (["engine.threads=100000"], "engine.threads=100000: must be at most 1024"),
     (["engine.device=tpu", *TINY], "engine.device=tpu: not a device"),
     (["engine.device=cuda:99", *TINY], "engine.device=cuda:99: torch finds"),
     (["study=a/b"], "study=a/b: must be a plain folder name"),
@@ -152,6 +155,23 @@ def test_folder_that_the_user_named_is_left_as_it_is(cli: CommandLine, tmp_path:
     for end in ("dry_run=true", "schedule.epochs=-1"):
         cli("-m", *TINY, "seed=1,2", "hydra.sweep.dir=mine", end)
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_runs_and_the_record_of_their_sweep_are_both_below_the_home(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cli("-m", *TINY, "schedule.epochs=1", "runs_dir='~/exp'").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert len(list(tmp_path.glob("home/exp/default/.sweeps/*/cells-0.json"))) == 1
+    assert len(list(tmp_path.glob("home/exp/default/*/*/*/*/result.json"))) == 1
+
+
+def test_table_that_cannot_be_made_is_one_line_after_the_runs(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.report.report", Mock(side_effect=PermissionError(13, "Permission denied", "a/file")))
+    ended = cli("-m", *TINY)
+    assert (ended.status, ended.err) == (1, "error: a/file: Permission denied\n")
+    assert "1 completed" in ended.out
 
 
 def test_help_is_a_page_with_groups_and_examples(cli: CommandLine) -> None:

@@ -204,11 +204,12 @@ def test_cell_that_is_refused_when_its_job_starts_costs_itself_only(tmp_path: Pa
 def test_cells_of_jobs_in_the_queue_are_known(tmp_path: Path) -> None:
     folder = tmp_path / ".sweeps" / "then"
     folder.mkdir(parents=True)
-    Submission.begin(folder).add({"7_0": ["a", "b"], "7_1": ["c"]})
-    Submission.begin(folder).add({"8": ["d"]})
+    Submission.begin(folder, "s").add({"7_0": ["a", "b"], "7_1": ["c"]})
+    Submission.begin(folder, "s").add({"8": ["d"], "10": ["e"]})
     (folder / "jobs-2.json").write_text("damaged")
-    known = waiting(tmp_path, {"7_0": "RUNNING", "8": "PENDING", "9": "RUNNING"})
-    assert {path.name: job for path, (job, _) in known.items()} == {"a": "7_0", "b": "7_0", "d": "8"}
+    names = {"7_0": "s", "8": "s", "9": "s", "10": "another's, of a number used again"}
+    known = waiting(tmp_path, {number: queue.Job(number, number, "RUNNING", "None", name) for number, name in names.items()})
+    assert {path.name: job.id for path, (job, _) in known.items()} == {"a": "7_0", "b": "7_0", "d": "8"}
     assert known[tmp_path / "d"][1].log("8") == folder / "jobs" / "8_0_log.out"
 
 
@@ -216,6 +217,11 @@ def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PATH", "")
     assert queue.queued() is None
     assert queue.largest_array() == 1001
+
+
+def test_jobs_may_have_a_name_of_the_users() -> None:
+    assert parse({}).job_name is None
+    assert parse({"sbatch": {"job-name": "mine"}}).job_name == parse({"sbatch": {"job_name": "mine"}}).job_name == "mine"
 
 
 def test_nothing_is_submitted_where_slurm_does_not_say_what_is_there(

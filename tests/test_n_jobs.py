@@ -10,6 +10,7 @@ import torch
 from conftest import TINY, CommandLine, finish, start
 from disturbed import CELLS, STRATEGY, assert_as_undisturbed, attempts, command, epochs, results, runs, wait_until
 
+from mtlsweep.__main__ import main
 from mtlsweep.errors import UserError
 from mtlsweep.processes.machine import Share, divide
 from mtlsweep.runs import RunDirectory, State
@@ -81,6 +82,17 @@ def test_ctrl_c_ends_all_processes_and_the_same_command_continues(place: Path) -
     assert again.out.count("resuming after epoch") == 2
     assert attempts(place) == {1: 2, 2: 2, 3: 1}
     assert_as_undisturbed(place)
+
+
+@pytest.mark.processes
+def test_cancelling_ends_the_sweep_which_would_start_another_process(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start([*CELLS, "seed=1,2,3", TWO], place, PACE="0.2")
+    wait_until(lambda: State.running in states(place).values(), process)
+    monkeypatch.chdir(place)
+    assert main(["cancel", "default", "--yes"]) == 0
+    ended = finish(process)
+    assert ended.status == 130, ended
+    assert "interrupted, 0 of 3 done" in ended.out
 
 
 @pytest.mark.processes

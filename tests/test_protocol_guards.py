@@ -21,10 +21,11 @@ from mtlsweep import config
 from mtlsweep.errors import UserError
 from mtlsweep.protocol import check, sweep
 from mtlsweep.protocol.entry import Entry
-from mtlsweep.protocol.ledger import Ledger, digest
+from mtlsweep.protocol.ledger import Ledger
 from mtlsweep.protocol.lock import locked
 from mtlsweep.protocol.probe import find_fault
 from mtlsweep.protocol.request import Request
+from mtlsweep.protocol.results import read_run
 from mtlsweep.protocol.rules import MODELS, SETTING, departures, setting_of
 from mtlsweep.protocol.verification import verify
 
@@ -242,16 +243,10 @@ def forge_accuracy(lines: Lines) -> None:
     lines[2]["runs"]["resnet20"]["42"]["best"] = 99.0
 
 
-def forge_all(entry: Path) -> None:
-    """The accuracy in the result, and the ledger made to fit."""
-    edit_file(entry, "runs/resnet20/*/*/seed42/result.json", '"best_fine_acc": 66.0', '"best_fine_acc": 99.0')
-    path = entry / "runs/resnet20/user-file/cosine200/seed42/result.json"
-
-    def edit(lines: Lines) -> None:
-        lines[2]["runs"]["resnet20"]["42"]["best"] = 99.0
-        lines[2]["runs"]["resnet20"]["42"]["files"]["result.json"] = digest(path)
-
-    forge(entry, edit)
+def forge_all(entry: Path, name: str, old: str, new: str) -> None:
+    """A file of a run, and the ledger made to fit."""
+    edit_file(entry, f"runs/resnet20/*/*/seed42/{name}", old, new)
+    forge(entry, lambda lines: lines[2]["runs"]["resnet20"].update({"42": read_run(entry, "runs/resnet20/user-file/cosine200/seed42")}))
 
 
 EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -266,7 +261,22 @@ EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "emptied": (lambda e: edit_text(e, lambda t: ""), "is empty"),
     "removed": (lambda e: (e / "ledger.jsonl").unlink(), "not an entry"),
     "forged accuracy": (lambda e: forge(e, forge_accuracy), "seed42/result.json: says other accuracies than the ledger"),
-    "forged result": (forge_all, "seed42: result.json says 99.0, the best of metrics.csv is 66.0"),
+    "forged best": (
+        lambda e: forge_all(e, "result.json", '"best_fine_acc": 66.0', '"best_fine_acc": 99.0'),
+        "seed42: result.json says 99.0, the best of metrics.csv is 66.0",
+    ),
+    "forged last": (
+        lambda e: forge_all(e, "result.json", '"last_fine_acc": 65.5', '"last_fine_acc": 99.0'),
+        "seed42: result.json says 99.0, the last of metrics.csv is 65.5",
+    ),
+    "trained longer": (
+        lambda e: forge_all(e, "metrics.csv", "\n200,65.5\n", "\n200,65.5\n201,65.5\n"),
+        "seed42: metrics.csv has 201 epochs, result.json says 200, the schedule 200",
+    ),
+    "trained shorter": (
+        lambda e: forge_all(e, "result.json", '"epochs": 200', '"epochs": 199'),
+        "seed42: metrics.csv has 200 epochs, result.json says 199, the schedule 200",
+    ),
     "forged rehearsal": (lambda e: forge(e, lambda lines: lines[1].update(rehearsal=True)), "trial 1: is no rehearsal, the ledger says"),
     "forged setting": (lambda e: forge(e, lambda lines: lines[1]["setting"]["schedule"].update(epochs=9)), "is the run of another file"),
     "forged seeds": (lambda e: forge(e, lambda lines: lines[1].update(seeds=[42])), "trial 1: the ledger names other runs than it had"),

@@ -60,7 +60,7 @@ def submit(job: str, *cells: Cell) -> Path:
     """Record a sweep that has given a job these cells; its folder."""
     folder = cells[0].study_dir / ".sweeps" / f"then-{job}"
     SweepRecord.write(folder, cells)
-    Submission.begin(folder).add({job: [str(cell.directory.relative_to(cell.study_dir)) for cell in cells]})
+    Submission.begin(folder, cells[0].study_dir.name).add({job: [str(cell.directory.relative_to(cell.study_dir)) for cell in cells]})
     return folder
 
 
@@ -97,6 +97,25 @@ def test_status_counts_every_cell_and_says_what_went_wrong_and_where(study: Path
     assert f"1 failed: RuntimeError: CUDA out of memory\n  resnet56 equal smoke seed 42: {failed / 'run.log'}\n" in said
     for path in grid.broken:
         assert f"damaged: {path}" in said
+
+
+def test_record_of_a_sweep_that_cannot_be_read_hides_no_run(study: Path, capsys: Capture) -> None:
+    """A folder is what even root cannot read as a file."""
+    fail(make_cell(study), "out of ideas")
+    unreadable = study / ".sweeps" / "1" / "cells-0.json"
+    unreadable.mkdir(parents=True)
+    said = say(capsys, "status", "s")
+    assert "1 failed, 1 damaged" in said
+    assert f"damaged: {unreadable}" in said
+    assert "removed: 1 cell" in say(capsys, "clean", "s", "--yes")
+
+
+def test_file_that_cannot_be_read_is_one_line(study: Path, capsys: Capture) -> None:
+    unreadable = submit("7", make_cell(study)) / "jobs-0.json"
+    unreadable.unlink()
+    unreadable.mkdir()
+    for verb in ("status", "cancel", "clean"):
+        assert say(capsys, verb, "s", status=2) == f"mtlsweep: {unreadable}: Is a directory\n"
 
 
 def test_running_cells_are_shown_with_speed_and_time_left(
@@ -147,6 +166,21 @@ def test_jobs_that_wait_are_told_from_jobs_that_are_held(study: Path, squeue: Ca
     assert "2 queued: Priority (job 7)" in said
     assert "1 held: JobHeldUser (job 7; scontrol release 7)" in said
     assert "1 pending: its job ended as OUT_OF_MEMORY\n  resnet20 equal seed 3\n" in said
+
+
+def test_study_has_its_jobs_under_whatever_name_it_is_looked_at(study: Path, squeue: Callable[..., Path], capsys: Capture) -> None:
+    """Through a link, and after it was renamed; of jobs whose record does not say their name, through a link."""
+    cell = make_cell(study)
+    record = submit("7", cell) / "jobs-0.json"
+    squeue("7|7|PENDING|Priority|s")
+    study.rename(study.with_name("moved"))
+    study.symlink_to("moved")
+    for name in ("s", "moved"):
+        assert "1 cell: 1 queued" in say(capsys, "status", name)
+        assert "nothing to remove" in say(capsys, "clean", name, "--yes")
+    record.write_text(json.dumps({"jobs": json.loads(record.read_text())["jobs"]}))
+    assert "1 cell: 1 queued" in say(capsys, "status", "s")
+    assert "end them?" in say(capsys, "cancel", "s", status=2)
 
 
 def test_silent_slurm_is_named(study: Path, squeue: Callable[..., Path], capsys: Capture, tmp_path: Path) -> None:
@@ -208,6 +242,14 @@ def test_what_is_no_study_is_refused(study: Path, capsys: Capture) -> None:
             assert name in say(capsys, verb, name, status=2)
 
 
+def test_study_may_have_the_name_of_another_folder(study: Path, capsys: Capture) -> None:
+    complete(make_cell(study.with_name("data")), 50.0, 50.0)
+    Path("data").mkdir()
+    Path("conf").mkdir()
+    assert find_study("data") == Path("runs/data")
+    assert "conf: not a study" in say(capsys, "status", "conf", status=2)
+
+
 # Logs
 
 
@@ -234,6 +276,15 @@ def test_log_is_that_of_the_run_or_of_its_job(study: Path, squeue: Callable[...,
     log.write_text("one\ntwo\nthree\n")
     assert say(capsys, "logs", "s", "seed", "2", "--lines", "2").startswith("two\nthree\n==> ")
     assert "which of these 2?" in say(capsys, "logs", "s", status=2)
+
+
+def test_log_is_found_through_links(study: Path, capsys: Capture) -> None:
+    """To the run, and to the folder that studies are kept in."""
+    directory = fail(make_cell(study), "out of ideas")
+    Path("link").symlink_to(directory)
+    Path("elsewhere").symlink_to("runs")
+    for path in ("link", str(Path("elsewhere", *directory.parts[1:]))):
+        assert "RuntimeError: out of ideas" in say(capsys, "logs", path)
 
 
 def test_log_is_followed_until_the_run_has_ended(study: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +369,18 @@ def test_process_of_this_machine_is_ended_and_no_other(study: Path, capsys: Capt
     assert processes[1].poll() is None
     processes[1].kill()
     processes[1].wait()
+
+
+@pytest.mark.processes
+def test_shell_that_has_the_number_of_an_old_sweep_is_not_ended(study: Path, capsys: Capture) -> None:
+    """A run's parent is the user's: numbers are used again, and a study's folder is copied."""
+    process = own(prepare(make_cell(study)).path)
+    (study / ".sweeps" / f"20250101-000000-{os.getpid()}").mkdir(parents=True)
+    said = say(capsys, "cancel", "s", status=2)
+    assert f"process {process.pid}: " in said
+    assert f"process {os.getpid()}: " not in said
+    process.kill()
+    process.wait()
 
 
 def test_process_that_has_the_number_of_an_owner_is_not_the_owner() -> None:

@@ -20,6 +20,7 @@ from mtlsweep import interrupt
 from mtlsweep.forecast import Forecast
 from mtlsweep.frozen import FrozenCell
 from mtlsweep.plan import Task, cell_count
+from mtlsweep.processes import WORKER
 from mtlsweep.processes.machine import Share
 from mtlsweep.processes.worker import Ended, Order
 from mtlsweep.progress import console
@@ -58,7 +59,7 @@ class _Worker:
     @classmethod
     def start(cls, share: Share, lanes: int) -> "_Worker":
         ours, theirs = Pipe()
-        command = [sys.executable, "-P", "-m", "mtlsweep.processes", str(theirs.fileno()), str(lanes)]
+        command = [sys.executable, *WORKER, str(theirs.fileno()), str(lanes)]
         path = os.pathsep.join(map(os.path.abspath, sys.path))
         # A session of its own: Ctrl-C reaches every process of the terminal, and these are told by the sweep's.
         process = subprocess.Popen(

@@ -96,10 +96,10 @@ def geometric_mean(runs: Runs) -> float | None:
     return float(math.prod(means) ** (1 / len(means)))
 
 
-def best_in_metrics(directory: Path) -> float | None:
-    """The highest fine test accuracy in a run's `metrics.csv`, percent."""
+def epochs_in_metrics(directory: Path) -> list[tuple[int, float]]:
+    """Number and fine test accuracy (percent) of each epoch in a run's `metrics.csv`; none where it cannot be read."""
     try:
         with open(directory / "metrics.csv", newline="") as file:
-            return max((float(row["test_fine_acc"]) for row in csv.DictReader(file)), default=None)
-    except (OSError, ValueError, KeyError):
-        return None
+            return [(int(row["epoch"]), float(row["test_fine_acc"])) for row in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

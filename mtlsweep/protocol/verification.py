@@ -78,9 +78,20 @@ def _differing_numbers(folder: Path, run: dict[str, Any], identity: dict[str, An
         return
     if results.read_run(folder, run["path"]) != run:
         yield f"{run['path']}/result.json: says other accuracies than the ledger"
-    best, logged = run["best"], results.best_in_metrics(folder / run["path"])
-    if logged is None or best is None or abs(best - logged) > 1e-4:  # seven digits of a percentage
-        yield f"{run['path']}: result.json says {best}, the best of metrics.csv is {logged}"
+    epochs = results.epochs_in_metrics(folder / run["path"])
+    accuracies = [accuracy for _, accuracy in epochs]
+    for name, logged in (("best", max(accuracies, default=None)), ("last", accuracies[-1] if accuracies else None)):
+        if not _same(run[name], logged):
+            yield f"{run['path']}: result.json says {run[name]}, the {name} of metrics.csv is {logged}"
+    asked = identity["schedule"]["epochs"]
+    due = asked if run["status"] == "completed" else min(asked, len(epochs))  # a diverged run ends before
+    if result.get("epochs") != due or [number for number, _ in epochs] != list(range(1, due + 1)):
+        yield f"{run['path']}: metrics.csv has {len(epochs)} epochs, result.json says {result.get('epochs')}, the schedule {asked}"
+
+
+def _same(said: Any, logged: float | None) -> bool:
+    """Whether two accuracies are one; the log has seven digits of it."""
+    return isinstance(said, int | float) and logged is not None and abs(said - logged) <= 1e-4
 
 
 def _differing_final(entry: Entry) -> Iterator[str]:

@@ -36,9 +36,9 @@ class SweepRecord:
 
     @classmethod
     def read_all(cls, study: Path) -> Iterator["SweepRecord"]:
-        """The sweeps recorded in a study's folder, oldest first; damaged records are passed over."""
+        """The sweeps recorded in a study's folder, oldest first; those that are damaged or cannot be read are passed over."""
         for path in sorted((study / FOLDER).glob(f"*/{PATTERN}")):
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
                 record = files.read_json(path) or {}
                 cells = [cell for cell in record["cells"] if cell["directory"]]
                 yield cls(path, cells)

@@ -14,7 +14,7 @@ from mtlsweep.runs import Cell, State, SweepRecord
 from mtlsweep.runs.provenance import write_changes
 from mtlsweep.slurm.follow import follow
 from mtlsweep.slurm.options import Options
-from mtlsweep.slurm.queue import queued
+from mtlsweep.slurm.queue import Job, listed
 from mtlsweep.slurm.submission import Submission, waiting
 
 
@@ -32,7 +32,7 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     """
     found = plan(cells)
     tasks = list(found.values())
-    jobs = queued()
+    jobs = listed()
     submissions = _find_queued(tasks, jobs or {})
     check(tasks, here=False)
     if cells[0].settings["dry_run"]:
@@ -56,16 +56,16 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     return [found[cell.directory] for cell in cells]
 
 
-def _find_queued(tasks: Sequence[Task], jobs: Mapping[str, str]) -> dict[str, Submission]:
+def _find_queued(tasks: Sequence[Task], jobs: Mapping[str, Job]) -> dict[str, Submission]:
     """Mark the tasks that one of these jobs, of SLURM's queue, will run or is running; the jobs."""
     known = waiting(tasks[0].cell.study_dir, jobs)
     submissions = {}
     for task in tasks:
-        job, submission = known.get(task.directory.path, ("", None))
+        job, submission = known.get(task.directory.path, (None, None))
         # A running job does not try a cell again that has failed in it.
-        if submission and task.action != "done" and (task.status.state is not State.failed or jobs[job] == "PENDING"):
-            task.action, task.job = "queued", job
-            submissions[job] = submission
+        if job and submission and task.action != "done" and (task.status.state is not State.failed or job.state == "PENDING"):
+            task.action, task.job = "queued", job.id
+            submissions[job.id] = submission
     return submissions
 
 
@@ -74,9 +74,11 @@ def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Su
 
     frozen = {task.directory.path.expanduser().absolute(): task for task in due}
     cells = [FrozenCell.of(task, task.directory.prepare(task.cell), options.cpus) for task in due]
-    study, submission = due[0].cell.study_dir, Submission.begin(folder)
+    study = due[0].cell.study_dir
+    name = options.job_name or study.name
+    submission = Submission.begin(folder, name)
     write_changes(folder / "code.diff")
-    for array in submit(cells, options, folder, study.name):
+    for array in submit(cells, options, folder, name):
         of_job = {job: [frozen[cell.directory] for cell in group] for job, group in array.items()}
         submission.add({job: [str(task.directory.path.relative_to(study)) for task in group] for job, group in of_job.items()})
         for job, group in of_job.items():

@@ -32,6 +32,11 @@ class Options:
     signal_seconds: int = 120
     wait: bool = True
 
+    @property
+    def job_name(self) -> str | None:
+        """The name that jobs are given in place of the study's."""
+        return next((str(self.sbatch[key]) for key in ("job_name", "job-name") if key in self.sbatch), None)
+
 
 def parse(values: Mapping[str, Any]) -> Options:
     """Options of the right types and in their ranges.

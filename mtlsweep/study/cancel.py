@@ -2,13 +2,14 @@
 
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import psutil
 
 from mtlsweep.errors import UserError
 from mtlsweep.plan import cell_count
+from mtlsweep.processes import is_worker
 from mtlsweep.progress import console
 from mtlsweep.runs import owner as owners
 from mtlsweep.slurm import queue
@@ -63,11 +64,20 @@ def _processes(survey: Survey) -> list[psutil.Process]:
     for entry in survey.having("running"):
         owner = entry.record.owner
         process = owners.process(owner) if owner and not owner.slurm_job else None
-        parent = process.parent() if process else None
-        chosen = parent if parent and process and process.pid not in sweeps and parent.pid in sweeps else process
-        if chosen:
+        if process:
+            chosen = _sweep_of(process, sweeps) or process
             found[chosen.pid] = chosen
     return list(found.values())
+
+
+def _sweep_of(process: psutil.Process, sweeps: Collection[int]) -> psutil.Process | None:
+    """The sweep that has started a process. That its parent has the number of one of the study's sweeps says little: numbers are used
+    again, and those of another container's or a copied study's sweeps are any process's here."""
+    try:
+        parent = process.parent() if is_worker(process.cmdline()) else None
+    except psutil.Error:
+        return None
+    return parent if parent and parent.pid in sweeps else None
 
 
 def _elsewhere(survey: Survey) -> Iterable[Entry]:

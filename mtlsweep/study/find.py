@@ -17,11 +17,12 @@ def find_study(name: str) -> Path:
     Raises:
         UserError: there is no such folder, or it holds neither runs nor sweeps.
     """
-    for path in (Path(name), Path("runs") / name):
-        if path.is_dir():
-            if not _is_study(path):
-                raise UserError(f"{path}: not a study (it holds neither runs nor sweeps)")
+    folders = [path for path in (Path(name), Path("runs") / name) if path.is_dir()]
+    for path in folders:  # a study may have the name of another folder that is here, as data and results are
+        if _is_study(path):
             return path
+    if folders:
+        raise UserError(f"{' and '.join(map(str, folders))}: not a study (it holds neither runs nor sweeps)")
     raise UserError(f"{name}: no such study (neither {name} nor {Path('runs') / name} is a folder)")
 
 
@@ -77,8 +78,9 @@ def _is_study(path: Path) -> bool:
 
 
 def _at(survey: Survey, path: Path) -> Entry | None:
-    wanted = {path.absolute(), (survey.study / path).absolute()}
-    return next((entry for entry in survey.entries if entry.path.absolute() in wanted), None)
+    """A link to a run directory is one, too."""
+    wanted = {path.resolve(), (survey.study / path).resolve()}
+    return next((entry for entry in survey.entries if entry.path.resolve() in wanted), None)
 
 
 def _text(entry: Entry) -> str:

@@ -68,14 +68,12 @@ class Survey:
         """Read a study; SLURM is asked once, and only where jobs were submitted."""
         submissions = list(Submission.read_all(study))
         listed = queue.listed() if submissions else {}
-        # A job's number may be used again, and a study's folder be copied to another cluster.
-        jobs = {key: job for key, job in (listed or {}).items() if job.name == study.resolve().name}
+        jobs = {number: job for submission in submissions for number, job in submission.among(listed or {}).items()}
         with answered({job.number: job.state for job in (listed or {}).values()} if listed is not None else None):
             records = [_checked(record) for record in scan(study)]
         given = _given(study, submissions, jobs)
         entries = [_entry(record, name, given, jobs) for record, name in zip(records, _names(records), strict=True)]
-        ours = {job for submission in submissions for job in submission.jobs}
-        return cls(study, entries, [job for job in jobs.values() if job.id in ours], listed is None)
+        return cls(study, entries, list(jobs.values()), listed is None)
 
     @property
     def words(self) -> Mapping[str, int]:
