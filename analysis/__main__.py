@@ -1,7 +1,6 @@
 """What the runs of a study say. `python -m analysis STUDY` is `python -m analysis table STUDY`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.find import find_study
 from mtlsweep.errors import UserError
+from mtlsweep.pipe import exit_with
 
 if TYPE_CHECKING:
     from analysis.report import Choice
@@ -156,10 +156,4 @@ def _choice(given: argparse.Namespace) -> "Choice":
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    exit_with(main)

@@ -1,11 +1,11 @@
 """`python -m mtlsweep VERB`: how a study's runs are, their logs, how to end and remove what is not wanted; the strategies."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from mtlsweep.errors import UserError
+from mtlsweep.pipe import exit_with
 
 STUDY = "a study's folder, or its name below runs/"
 CELL = "words of a cell's name (resnet20 haw seed 42), or its run directory"
@@ -108,10 +108,4 @@ def _strategies(output: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of the output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    exit_with(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mtlsweep.cli import REFUSALS
 from mtlsweep.errors import UserError
 from mtlsweep.explain import explain
+from mtlsweep.pipe import exit_with
 
 VERBS = {
     "init": "make the folder of a new entry",
@@ -133,4 +134,4 @@ def _verify(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_with(main)
