@@ -19,7 +19,8 @@ from analysis.table import Entry, Summary, Table, tables
 pytest.importorskip("matplotlib")
 pytest.importorskip("seaborn")
 
-from analysis.figures import draw, pareto
+from analysis.cost import pareto
+from analysis.figures import draw
 
 
 @pytest.fixture(scope="module")
