@@ -1,6 +1,7 @@
 """What the figures of a setting share: their panels, title and legend, the looks of a strategy, and which accuracies an axis covers."""
 
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -17,8 +18,8 @@ Colour = tuple[float, float, float]
 GREY = "0.75"
 PANEL = (4.0, 3.2)  # inches
 _LEGEND = 1.9  # inches
+_LINE = 0.17  # inches of height that a line of small letters takes
 _LETTERS = 30  # of a name on a line: names of a search's trials would leave no room for the panels
-_DASHES = ((), (4, 1.5), (1, 1), (3, 1, 1, 1))  # so that lines on top of each other are seen
 # Without the grey one, which is the others'.
 _COLOURS = [colour for place, colour in enumerate(sns.color_palette("colorblind", 10)) if place != 7]
 STYLE: Any = {
@@ -29,40 +30,41 @@ STYLE: Any = {
 }
 
 
-def panels(data: Data, rows: int, height: float = PANEL[1]) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with a panel for each architecture in each of some rows."""
+def panels(data: Data, rows: int, height: float = PANEL[1], lines: int = 0) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with a panel for each architecture in each of some rows, with room for some more lines of text than one below each."""
     columns = len(data.table.columns)
-    figure = Figure(figsize=(max(PANEL[0] * columns + _LEGEND, 6.5), height * rows + 0.4), layout="constrained")
+    size = (max(PANEL[0] * columns + _LEGEND, 6.5), (height + _LINE * lines) * rows + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False).tolist()
 
 
-def finish(figure: Figure, data: Data, title: str) -> Figure:
-    """The title, and a legend of the strategies in colour beside the panels."""
-    figure.suptitle(f"{title}\n{data.table.title}", fontsize="medium")
-    colours, dashing = palette(data), dashes(data)
-    lines = [
-        Line2D([], [], color=colours[name], linestyle=(0, dashing[name]) if dashing[name] else "-", label=folded(name))
-        for name in data.shown
-    ]
-    others = len(data.table.rows) - len(data.shown)
-    grey = [Line2D([], [], color=GREY, label=f"{others} others")] if others else []
-    figure.legend(handles=[*lines, *grey], loc="outside right center", fontsize="small")
-    return figure
+def name_panel(axes: Axes, architecture: str, rows: pd.DataFrame, without: str = "no run") -> None:
+    """The panel's title: its architecture, and of how many seeds it is drawn; or why there are none."""
+    axes.set_title(f"{architecture} ({without if rows.empty else _seeds(rows)})")
 
 
-def folded(name: str) -> str:
+def entitle(figure: Figure, data: Data, title: str, *notes: str) -> None:
+    """The title, notes on what is drawn, and the setting above the panels; lines are broken where the figure ends."""
+    figure.suptitle("\n".join([title, *notes, data.table.title]), fontsize="medium", wrap=True)
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], others: int, **grey: Any) -> None:
+    """What the marks stand for, beside the panels, which grow where it is higher; the others are in grey."""
+    last = [Line2D([], [], color=GREY, label=f"{others} other{'s' * (others != 1)}", **grey)] if others else []
+    shown = [*handles, *last]
+    figure.legend(handles=shown, loc="outside right center", fontsize="small")
+    lines = sum(str(handle.get_label()).count("\n") + 1 for handle in shown) + 0.6 * len(shown)
+    figure.set_figheight(max(figure.get_figheight(), _LINE * lines + 0.8))
+
+
+def folded(name: str, letters: int = _LETTERS) -> str:
     """The name on as many lines as it takes."""
-    return "\n".join(textwrap.wrap(name, _LETTERS, break_long_words=False))
+    return "\n".join(textwrap.wrap(name, letters, break_long_words=False))
 
 
-def palette(data: Data) -> dict[str, Colour]:
-    """The colour of each strategy to show."""
-    return dict(zip(data.shown, cycle(_COLOURS), strict=False))
-
-
-def dashes(data: Data) -> dict[str, tuple[float, ...]]:
-    """The dashes of each strategy to show."""
-    return {name: _DASHES[place % len(_DASHES)] for place, name in enumerate(data.shown)}
+def palette(names: Iterable[str]) -> Mapping[str, Colour]:
+    """A colour for each name, the same for the same place."""
+    return dict(zip(names, cycle(_COLOURS), strict=False))
 
 
 def span(lowest: pd.Series, highest: pd.Series | None = None) -> tuple[float, float]:
@@ -75,10 +77,7 @@ def span(lowest: pd.Series, highest: pd.Series | None = None) -> tuple[float, fl
     return bottom - margin, top + margin
 
 
-def seeds(rows: pd.DataFrame) -> str:
-    """Of how many seeds the strategies are: `n=1 to 3`."""
+def _seeds(rows: pd.DataFrame) -> str:
     counts = rows.groupby("strategy")["seed"].nunique()
-    if counts.empty:
-        return "no run"
     low, high = counts.min(), counts.max()
     return f"n={low}" if low == high else f"n={low} to {high}"

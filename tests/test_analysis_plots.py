@@ -19,6 +19,12 @@ from analysis.table import Entry, Summary, Table, tables
 pytest.importorskip("matplotlib")
 pytest.importorskip("seaborn")
 
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import cost, strip
 from analysis.cost import pareto
 from analysis.figures import draw
 
@@ -32,6 +38,33 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Grid:
 def drawn_of(grid: Grid) -> Data:
     frame = collect([grid.study])
     return next(one for one in data(frame, grid.study, tables(frame)) if "smoke" in one.table.title)
+
+
+def front(axes: Axes) -> Line2D:
+    (line,) = (line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    return line
+
+
+def drawn_cost(drawn_of: Data) -> Figure:
+    figure = cost.cost(drawn_of)
+    assert figure is not None
+    return figure
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def is_inside(artist: Artist, figure: Figure) -> bool:
+    box = artist.get_window_extent()
+    return bool(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height)
+
+
+def narrow(drawn_of: Data, title: str = "") -> Data:
+    """The same of one architecture."""
+    table = replace(drawn_of.table, title=title, columns=["resnet20"], rows={name: row[:1] for name, row in drawn_of.table.rows.items()})
+    runs, epochs = (frame[frame["architecture"] == "resnet20"] for frame in (drawn_of.runs, drawn_of.epochs))
+    return replace(drawn_of, table=table, runs=runs, epochs=epochs)
 
 
 def test_the_curves_are_means_over_seeds(grid: Grid, drawn_of: Data) -> None:
@@ -49,23 +82,74 @@ def test_weights_and_conflicts_are_drawn_for_whom_they_are_known(drawn_of: Data)
     assert np.asarray(conflicts.get_ydata()) == pytest.approx(0.25)
 
 
-def test_the_strip_shows_every_seed_and_names_who_is_far_below(grid: Grid, drawn_of: Data) -> None:
-    axes = draw(drawn_of)["strip"].axes
+def test_of_lines_on_top_of_each_other_the_solid_one_is_drawn_first(drawn_of: Data) -> None:
+    equal_weights = draw(drawn_of)["weights"].axes[0]
+    assert [line.is_dashed() for line in equal_weights.lines] == [False] + [True] * (len(GAINS) - 1)
+
+
+def test_the_strip_shows_every_seed_of_whom_is_far_below_as_a_number(grid: Grid, drawn_of: Data) -> None:
+    axes = strip.strip(drawn_of).axes
     for panel, model in zip(axes, MODELS, strict=True):
         points = np.asarray(panel.lines[0].get_xdata())
         near = [value for (where, label, _), value in grid.best.items() if where == model and label != "atwhc"]
         assert sorted(points) == pytest.approx(sorted(near))
-        assert [text.get_text() for text in panel.texts] == [f"◂ {mean(grid.values(model, 'atwhc').values()):.1f}"]
+        below = sorted(grid.values(model, "atwhc").values())
+        numbers = ", ".join(f"{value:.1f}" for value in below)
+        assert [text.get_text() for text in panel.texts] == [f"◂ {numbers}\n   mean {mean(below):.1f}"]
 
 
-def test_the_cost_plot_names_the_pareto_front(grid: Grid, drawn_of: Data) -> None:
-    cost = {label: mean(grid.hours["resnet20", label, seed] for seed in SEEDS) for label in GAINS}
+def test_one_seed_far_below_the_others_of_its_strategy_is_a_number_where_no_point_is(drawn_of: Data) -> None:
+    far = (drawn_of.runs["strategy"] == "dwa") & (drawn_of.runs["seed"] == SEEDS[0]) & (drawn_of.runs["architecture"] == "resnet20")
+    runs = drawn_of.runs.assign(best_fine_acc=drawn_of.runs["best_fine_acc"].mask(far, 50.04))
+    figure = strip.strip(replace(drawn_of, runs=runs))
+    panel = figure.axes[0]
+    figure.draw_without_rendering()
+    assert sum(text.get_text().startswith("◂ 50.0\n") for text in panel.texts) == 1
+    first = panel.transData.transform((min(np.asarray(panel.lines[0].get_xdata())), 0))[0]
+    boxes = [text.get_window_extent() for text in panel.texts]
+    assert all(panel.bbox.x0 <= box.x0 and box.x1 < first for box in boxes)
+
+
+def test_the_cost_plot_joins_the_pareto_front(grid: Grid, drawn_of: Data) -> None:
+    hours = {label: mean(grid.hours["resnet20", label, seed] for seed in SEEDS) for label in GAINS}
     gain = {label: mean(grid.values("resnet20", label).values()) for label in GAINS}
-    better = {a: [b for b in GAINS if cost[b] <= cost[a] and gain[b] > gain[a]] for a in GAINS}
+    better = {a: [b for b in GAINS if hours[b] <= hours[a] and gain[b] > gain[a]] for a in GAINS}
     expected = {label for label in GAINS if not better[label]}
-    assert set(pareto(cost, gain)) == expected
-    texts = [text.get_text() for text in draw(drawn_of)["cost"].axes[0].texts]
-    assert set(texts) - {text for text in texts if text.startswith("▾")} == expected - {"atwhc"}
+    assert set(pareto(hours, gain)) == expected
+    figure = drawn_cost(drawn_of)
+    assert np.asarray(front(figure.axes[0]).get_xdata()) == pytest.approx(sorted(hours[label] for label in expected - {"atwhc"}))
+    assert legend(figure) == ["Pareto front", *(name for name in drawn_of.shown if name != "atwhc")]
+    assert f"below the axis: atwhc {gain['atwhc']:.1f}" in figure.axes[0].get_xlabel()
+
+
+def test_a_front_names_who_is_on_it_and_not_among_those_in_colour(drawn_of: Data) -> None:
+    figure = drawn_cost(replace(drawn_of, shown=["dwa"]))
+    assert {"dwa", "pcgrad"} < set(legend(figure))  # pcgrad is the best of all
+    assert legend(figure)[-1] == f"{len(GAINS) - 1 - len(legend(figure)[1:-1])} others"
+
+
+def test_who_has_no_device_hours_is_on_no_front_and_not_in_the_cost_plot(drawn_of: Data) -> None:
+    assert pareto({"fine": 1.0, "haw": float("nan"), "stch": 2.0}, {"fine": 70.0, "haw": 75.0, "stch": 72.0}) == ["fine", "stch"]
+    runs = drawn_of.runs.assign(device_hours=drawn_of.runs["device_hours"].mask(drawn_of.runs["strategy"] == "pcgrad"))
+    figure = drawn_cost(replace(drawn_of, runs=runs))
+    assert "pcgrad" not in legend(figure)
+    assert len(figure.axes[0].containers) == len(GAINS) - 2  # one is below the axis
+    assert not np.isnan(np.asarray(front(figure.axes[0]).get_xdata(), dtype=float)).any()
+
+
+def test_hours_of_several_devices_are_said_not_to_compare_and_have_no_front(drawn_of: Data) -> None:
+    devices = ["this", *["that"] * (len(drawn_of.runs) - 1)]
+    figure = drawn_cost(replace(drawn_of, runs=drawn_of.runs.assign(device=devices)))
+    assert "runs of several devices (that, this): hours are not comparable" in figure.get_suptitle()
+    assert [np.size(front(panel).get_xdata()) for panel in figure.axes] == [0] * len(MODELS)
+    assert "Pareto front" not in legend(figure)
+    assert "devices" not in drawn_cost(drawn_of).get_suptitle()
+
+
+def test_titles_and_legends_are_inside_the_figure(drawn_of: Data) -> None:
+    for figure in draw(narrow(drawn_of, title="cifar100, " * 20)).values():
+        figure.draw_without_rendering()
+        assert all(is_inside(artist, figure) for artist in (*figure.texts, *figure.legends))
 
 
 def test_architecture_without_a_completed_run_has_an_empty_panel(tmp_path: Path) -> None:
@@ -81,11 +165,13 @@ def test_architecture_without_a_completed_run_has_an_empty_panel(tmp_path: Path)
 
 def test_names_of_a_searchs_trials_leave_room_for_the_panels(drawn_of: Data) -> None:
     trials = {name: f"self_fading[weight=0.59504{place}, power=2.16097, fade=0.00034312]" for place, name in enumerate(drawn_of.table.rows)}
-    table = replace(drawn_of.table, columns=["resnet20"], rows={trials[name]: found[:1] for name, found in drawn_of.table.rows.items()})
-    runs, epochs = (frame[frame["architecture"] == "resnet20"].replace({"strategy": trials}) for frame in (drawn_of.runs, drawn_of.epochs))
+    one = narrow(drawn_of)
+    table = replace(one.table, rows={trials[name]: found for name, found in one.table.rows.items()})
+    runs, epochs = (frame.replace({"strategy": trials}) for frame in (one.runs, one.epochs))
     with warnings.catch_warnings(action="error"):  # which matplotlib gives where there is none
         for figure in draw(Data(table, runs, epochs, [trials[name] for name in drawn_of.shown])).values():
             figure.savefig(BytesIO())
+            assert all(is_inside(artist, figure) for artist in figure.legends)
 
 
 def test_equal_cost_leaves_the_better_one() -> None:
