@@ -97,7 +97,8 @@ def check_call(node: Any, where: str) -> Settings:
             schema[key] = value
         except OmegaConfBaseException as error:
             raise UserError(f"{where}.{key}={value}: {first_line(error)}") from error
-    absent = sorted(OmegaConf.missing_keys(schema))
+    # Not missing_keys, which looks up what it takes for an interpolation: a path may have ${x} in it.
+    absent = sorted(key for key in schema if OmegaConf.is_missing(schema, key))
     if absent:
         raise UserError(f"{where}.{absent[0]} is not set: add {where}.{absent[0]}=... to the command")
     return {"_target_": target, **OmegaConf.to_container(schema)}  # type: ignore[dict-item]

@@ -197,6 +197,24 @@ def test_run_that_is_done_again_has_an_entry_of_its_own(cli: CommandLine, tracke
         check(one, run)
 
 
+def test_run_that_was_removed_and_is_run_anew_has_an_entry_of_its_own(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In TensorBoard; the earlier entry stays as it was."""
+    pytest.importorskip("tensorboard")
+    with monkeypatch.context() as patch:
+        patch.setattr("mtlsweep.runs.claim.now", lambda: "2026-01-01T00:00:00+00:00")
+        run = train(cli, "logger=tensorboard")
+    shutil.rmtree(run)
+    with monkeypatch.context() as patch:
+        patch.setattr("mtlsweep.runs.claim.now", lambda: "2026-01-02T00:00:00+00:00")
+        interrupted(cli, EVERY_EPOCH, "logger=tensorboard", after=2 * STEPS + 1)
+    train(cli, "logger=tensorboard")
+    key = run.relative_to("runs/s").as_posix()
+    shown = of_tensorboard(Path("runs/s"))
+    assert sorted(shown) == [key, f"{key}-20260102000000"]
+    for one in shown.values():
+        check(one, run)
+
+
 def test_runs_that_take_turns_have_entries_of_their_own(cli: CommandLine, tracker: Tracker) -> None:
     assert cli("-m", *TINY, "study=s", "seed=1,2,3", "hydra.launcher.lanes=3", *tracker.options).status == 0
     shown = tracker.read(Path("runs/s"))

@@ -166,7 +166,9 @@ def test_settings_of_the_rules_are_those_of_conf(tmp_path: Path) -> None:
         assert departures(setting_of(cell.identity), [42], trials=4) == ["4 trials are allowed, by the benchmark 3"]
 
 
-@pytest.mark.parametrize("path", ["with, comma", "a=b", 'quote"d', "it's", "${oc.env:HOME}", "back\\slash", "ümlaut (1) [2] {3}"])
+@pytest.mark.parametrize(
+    "path", ["with, comma", "a=b", 'quote"d', "it's", "${oc.env:HOME}", "a${x}", r"\${x}", "back\\slash", "ümlaut (1) [2] {3}"]
+)
 def test_path_reaches_hydra_as_it_is(path: str, tmp_path: Path) -> None:
     entry = tmp_path / path
     entry.mkdir()
@@ -177,6 +179,16 @@ def test_path_reaches_hydra_as_it_is(path: str, tmp_path: Path) -> None:
         composed = compose("config", [word for word in words if not word.startswith("seed=")])
     resolved: Any = OmegaConf.to_container(composed, resolve=True)
     assert (resolved["runs_dir"], resolved["loss"]["path"]) == (str(entry), str(entry / "my_loss.py"))
+    (cell,) = Request.of(["seed=42"]).cells(entry, entry / "my_loss.py", ["resnet20"])
+    assert (cell.study_dir, cell.source) == (entry / "runs", entry / "my_loss.py")
+
+
+@pytest.mark.parametrize("path", ["${", "${}"])
+def test_path_that_hydra_cannot_read_is_refused_before_anything_is_there(path: str, tmp_path: Path) -> None:
+    ended = protocol("init", path, directory=tmp_path)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert "Hydra takes no path" in ended.err
+    assert not list(tmp_path.iterdir())
 
 
 REFUSED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.errors import UserError
-from mtlsweep.runs import METRICS, RunDirectory, label
+from mtlsweep.runs import METRICS, RunDirectory, files, label
 from mtlsweep.runs.provenance import provenance
 
 # What an epoch's row measures. A row has the last of them in every epoch of every run.
@@ -26,6 +26,7 @@ class Entry:
         name: for people.
         params: the options by group, and every setting that decides the run's numbers by dotted key.
         tags: signature, commit, what was said on the command line, and the engine.
+        began: when the run's first attempt did: another run of this key has been removed, and is not gone on with. Empty: not known.
     """
 
     study: Path
@@ -33,6 +34,7 @@ class Entry:
     name: str
     params: dict[str, Any]
     tags: dict[str, str]
+    began: str = ""
 
     @classmethod
     def of(cls, directory: RunDirectory, description: Mapping[str, Any], engine: object) -> "Entry":
@@ -51,7 +53,8 @@ class Entry:
         params = {"seed": description["seed"]} | description["options"] | _flat(description["identity"])
         tags = {"signature": description["signature"], "engine": str(engine), "overrides": " ".join(description["overrides"])}
         commit = provenance()["commit"]
-        return cls(study, path.relative_to(study).as_posix() + suffix, name, params, tags | ({"commit": commit} if commit else {}))
+        tags |= {"commit": commit} if commit else {}
+        return cls(study, path.relative_to(study).as_posix() + suffix, name, params, tags, _began(directory))
 
 
 class Logger(ABC):
@@ -111,6 +114,13 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a result, without the version of its form."""
     return {name: value for name, value in numbers(result).items() if name != "schema"}
+
+
+def _began(directory: RunDirectory) -> str:
+    try:
+        return str((files.read_json(directory.attempt_file(1)) or {}).get("started", ""))
+    except (ValueError, OSError):  # damaged
+        return ""
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """TensorBoard: event files in `<study>/tensorboard/`, by the runs' paths; `tensorboard --logdir runs/STUDY/tensorboard` shows them."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from mtlsweep.loggers.base import ALWAYS, MEASURED, Entry, Logger, need, numbers
 
 # What TensorBoard's table of runs shows beside the settings.
 _FINAL = ("best_fine_acc", "last_fine_acc", "selected_fine_acc")
+
+# Beside event files: when the run began that they are of.
+_MARK = "began.txt"
 
 
 class TensorBoard(Logger):
@@ -26,10 +30,11 @@ class TensorBoard(Logger):
         """Open the run's event files."""
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = entry.study / "tensorboard" / entry.key
+        folder = _folder(entry)
         held = _epochs(folder)
         # The scalars of an epoch that was being written when the process was killed are passed over by readers.
         self._writer = SummaryWriter(str(folder), purge_step=held + 1 if held is not None else None)
+        (folder / _MARK).write_text(entry.began)
         self._describe(entry, new=held is None)
         return held or 0
 
@@ -62,6 +67,15 @@ class TensorBoard(Logger):
             self._writer.file_writer.add_summary(begin)
             lines = [f"| {name} | {value} |" for name, value in {"run": entry.name, **entry.tags, **entry.params}.items()]
             self._writer.add_text("run", "\n".join(["| setting | value |", "|---|---|", *lines]))
+
+
+def _folder(entry: Entry) -> Path:
+    """Where a run's event files are. Those of a run that was removed and is run anew are another's: their epochs are not the new one's."""
+    folder = entry.study / "tensorboard" / entry.key
+    mark = folder / _MARK
+    if not entry.began or not mark.exists() or mark.read_text() in ("", entry.began):
+        return folder
+    return folder.with_name(f"{folder.name}-{re.sub('[^0-9]', '', entry.began)[:14]}")
 
 
 def _epochs(folder: Path) -> int | None:

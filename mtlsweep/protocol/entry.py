@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from mtlsweep.errors import UserError
 from mtlsweep.protocol import skeleton
 from mtlsweep.protocol.ledger import NAME, Ledger, Line, digest
@@ -75,8 +78,12 @@ class Entry:
         """Make the folder of a new entry.
 
         Raises:
-            UserError: it is there already and not empty.
+            UserError: it is there already and not empty, or its runs could not be told its path.
         """
+        try:
+            OmegaConf.create([str(path.absolute())])
+        except OmegaConfBaseException as error:
+            raise UserError(f"{path.absolute()}: Hydra takes no path that has ${{ in it without a name and a }} behind") from error
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(f"{path}: exists already and is not an empty folder")
         path.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """From a command's overrides to the runs that a trial or a submission has, and to the sweep that makes them."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -95,8 +96,9 @@ def _fixed(entry: Path, file: Path) -> list[str]:
 
 
 def _quote(path: Path) -> str:
-    """A path as Hydra reads it back, whatever is in it; `$` would begin an interpolation."""
-    return QuotedString(str(path.absolute()).replace("${", r"\${"), Quote.double).with_quotes()
+    """A path as Hydra reads it back, whatever is in it: `${` would begin an interpolation, backslashes before it would be taken away."""
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\${", str(path.absolute()))
+    return QuotedString(escaped, Quote.double).with_quotes()
 
 
 def _seeds(override: Override) -> list[int]:
