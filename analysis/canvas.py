@@ -23,8 +23,6 @@ _LETTERS = 30  # of a name on a line: names of a search's trials would leave no 
 # Without the grey one, which is the others'.
 _COLOURS = [colour for place, colour in enumerate(sns.color_palette("colorblind", 10)) if place != 7]
 STYLE: Any = {
-    "svg.fonttype": "path",  # letters as outlines: the same everywhere
-    "svg.hashsalt": "mtlsweep",  # ids that do not change with each drawing
     "axes.titlesize": "medium",
     "legend.frameon": False,
 }

@@ -91,7 +91,7 @@ def _images(
 
 def _uri(figure: Any) -> str:
     image = io.BytesIO()
-    figure.savefig(image, format="svg")
+    plots.write(figure, image, "svg")
     return f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode()}"
 
 

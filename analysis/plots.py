@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pandas as pd
 
@@ -82,6 +82,14 @@ def figures(drawn_of: Data) -> dict[str, "Figure"]:
     return draw(drawn_of)
 
 
+def write(figure: "Figure", target: Path | IO[bytes], kind: str) -> None:
+    """The figure as "png" or "svg", the same bytes each time, and letters as outlines."""
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "mtlsweep", "svg.fonttype": "path"}):
+        figure.savefig(target, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+
+
 def save(found: Sequence[Data], folder: Path) -> list[Path]:
     """Write each figure as PNG and SVG to a folder, those of several settings to one each below it.
 
@@ -96,7 +104,7 @@ def save(found: Sequence[Data], folder: Path) -> list[Path]:
             for name, figure in figures(one).items():
                 for suffix in FORMATS:
                     written.append(into / f"{name}.{suffix}")
-                    figure.savefig(written[-1], dpi=150)
+                    write(figure, written[-1], suffix)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     return written

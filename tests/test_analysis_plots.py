@@ -13,7 +13,7 @@ from studies import GAINS, MODELS, SEEDS, Grid, complete, log_epochs, make_cell
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.plots import Data, choose, data
+from analysis.plots import FORMATS, Data, choose, data, figures, write
 from analysis.table import Entry, Summary, Table, tables
 
 pytest.importorskip("matplotlib")
@@ -80,6 +80,14 @@ def test_weights_and_conflicts_are_drawn_for_whom_they_are_known(drawn_of: Data)
     assert len(axes[3].lines) == len(GAINS)
     (conflicts,) = axes[6].lines
     assert np.asarray(conflicts.get_ydata()) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_same_runs_are_drawn_in_the_same_bytes(drawn_of: Data, kind: str) -> None:
+    images = [BytesIO(), BytesIO()]
+    for image in images:
+        write(figures(drawn_of)["strip"], image, kind)
+    assert images[0].getvalue() == images[1].getvalue() != b""
 
 
 def test_of_lines_on_top_of_each_other_the_solid_one_is_drawn_first(drawn_of: Data) -> None:
