@@ -1,154 +1,194 @@
-"""A search with Optuna that can be stopped at any moment and continued: what was begun or failed is done before something new is tried."""
+"""A search that can be stopped at any moment and continued: what was begun or failed is done before something new is tried."""
 
-import time
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mtlsweep.errors import UserError
-from mtlsweep.runs.owner import Owner, is_gone
+from mtlsweep.runs.owner import Owner
+from mtlsweep.search.space import Measured, Params, Space
+from mtlsweep.search.study import OWNER, gone
 
-# What a trial remembers: the process that launched it, and why its values are no run.
-_OWNER, _REFUSED = "owner", "refused"
+# What a trial remembers: why its values are no run.
+_REFUSED = "refused"
+
+# Trials that have been told what came of them. (Optuna's samplers keep away from the values of a pruned one: its run diverged.)
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 class Search:
     """The trials of one search.
 
+    A trial counts if its values are in the space, and the run that they ask for now has the result that the trial was told.
+
     Args:
         study: Optuna's.
-        space: what is searched, by the key of the setting.
+        space: what is searched.
         trials: that the search has when it is done.
         folder: of the runs; a trial that a process on another host has begun is given up when all runs there have been silent for long.
+        measure: what the runs of these values have come to; None for each that has no result.
+
+    Raises:
+        UserError: a setting was searched over other kinds of values before.
     """
 
-    def __init__(self, study: Study, space: Mapping[str, BaseDistribution], trials: int, folder: Path) -> None:
-        self._study = study
-        self._space = space
-        known = study.get_trials(deepcopy=False)
-        begun = [trial for trial in known if trial.state is TrialState.RUNNING]
-        silence = _silence(folder) if begun else 0.0
-        self._stopped = [trial for trial in begun if _is_gone(trial, silence)]
-        self._again = self._without_value([trial for trial in known if trial not in begun or trial in self._stopped])
-        self.done = [trial.params for trial in known if trial.state is TrialState.COMPLETE]
-        self.elsewhere = len(begun) - len(self._stopped)
-        self.left = max(0, trials - len(self.done) - self.elsewhere)
+    def __init__(
+        self, study: Study, space: Space, trials: int, folder: Path, measure: Callable[[Sequence[Params]], Sequence[Measured | None]]
+    ) -> None:
+        # Samplers that have tried everything end Optuna's own loop, which does not run here; `left` knows it too.
+        study.stop = lambda: None  # type: ignore[method-assign]
+        self._study, self._space, self._trials = study, space, trials
+        known = self._known()
+        space.check(known)
+        self._gone = gone(known, folder)
+        self.outdated = self._without_result(known, measure)
+        self._own: set[int] = set()
+        self._failed: set[int] = set()
+        self._reseeded = False
+        self._again = self._unfinished(known)
+        self.elsewhere = len(self._running(known))
 
     @property
-    def next(self) -> list[dict[str, Any]]:
+    def done(self) -> list[Params]:
+        """Values of the trials that count."""
+        return [trial.params for trial in self._done(self._known())]
+
+    @property
+    def left(self) -> int:
+        """How many trials are still to be asked for; what has failed under this command is not."""
+        return self._left(self._known())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all values that there are have been tried."""
+        return self._untried(self._known()) <= 0
+
+    @property
+    def next(self) -> list[Params]:
         """Values of those of the trials that are left that have been chosen."""
-        return self._again[: self.left]
-
-    def begin(self) -> None:
-        """What other processes began and left counts as failed from here on."""
-        for trial in self._stopped:
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        if self.done:
-            self._study.sampler.reseed_rng()  # one with a seed would begin with the values that it began with
-
-    def ask(self) -> Trial:
-        """The next trial, with its values.
-
-        Raises:
-            UserError: a setting was searched over other kinds of values before.
-        """
-        if self._again:
-            self._study.enqueue_trial(self._again.pop(0))
-        trial = self._study.ask()
-        trial.set_user_attr(_OWNER, vars(Owner.here()))
-        try:
-            for name, distribution in self._space.items():
-                _suggest(trial, name, distribution)
-        except ValueError as error:
-            self.refuse(trial, str(error))
-            raise UserError(f"{error}: this search had other values; give it another hydra.sweeper.study_name") from error
-        self.left -= 1
-        return trial
-
-    def tell(self, trial: Trial, value: float | None) -> None:
-        """A trial has ended with this value; None: with none, so that it is done again when the search is continued."""
-        self._study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE)
-
-    def refuse(self, trial: Trial, why: str) -> None:
-        """A trial's values are no run: it is not done again."""
-        trial.set_user_attr(_REFUSED, why)
-        self.tell(trial, None)
+        known = self._known()
+        return self._chosen(known)[: self._left(known)]
 
     @property
     def best(self) -> FrozenTrial | None:
         """The trial with the best value; None where none has one."""
-        done = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return self._study.best_trial if done else None
+        valued = [trial for trial in self._done(self._known()) if trial.value is not None]
+        sign = 1 if self._study.direction is StudyDirection.MAXIMIZE else -1
+        return max(valued, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
-    def _without_value(self, known: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-        """Values of trials that ended without a result or were left, each once; not of those that have been done again since."""
-        settled = [trial.params for trial in known if trial.state is TrialState.COMPLETE or _REFUSED in trial.user_attrs]
-        found: list[dict[str, Any]] = []
+    def begin(self) -> None:
+        """What other processes began and left counts as failed from here on."""
+        for number in sorted(self._gone):
+            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def ask(self) -> Trial | None:
+        """The next trial, with its values; None: there is none left. Other processes may search too, so the storage is asked each time.
+
+        Raises:
+            UserError: the sampler cannot choose values.
+        """
+        known = self._known()
+        if not self._left(known):
+            return None
+        waiting = {trial.number: _fixed(trial) for trial in known if trial.state is TrialState.WAITING}
+        chosen = self._chosen(known)
+        if chosen and chosen[0] not in waiting.values():
+            self._study.enqueue_trial(chosen[0])
+        self._reseed(known)
+        trial = self._begin_trial()
+        if self._space.holds(waiting.get(trial.number, {})):
+            self._suggest(trial)
+            return trial
+        self.refuse(trial, "its values are searched no more")
+        return self.ask()
+
+    def tell(self, trial: Trial, measured: Measured | None) -> None:
+        """A trial has ended with this; None: with no result, so that it is done again when the search is continued."""
+        if measured is None:
+            self._failed.add(trial.number)
+            state = TrialState.FAIL
+        else:
+            state = TrialState.PRUNED if measured.value is None else TrialState.COMPLETE
+        self._study.tell(trial, measured.value if measured else None, state, skip_if_finished=True)
+
+    def refuse(self, trial: Trial, why: str) -> None:
+        """A trial's values are no run: it is not done again."""
+        trial.set_user_attr(_REFUSED, why)
+        self._study.tell(trial, state=TrialState.FAIL)
+
+    def _begin_trial(self) -> Trial:
+        trial = self._study.ask()
+        self._own.add(trial.number)
+        trial.set_user_attr(OWNER, vars(Owner.here()))
+        return trial
+
+    def _suggest(self, trial: Trial) -> None:
+        try:
+            self._space.suggest(trial)
+        except (ImportError, TypeError, ValueError) as error:  # what samplers raise where values or options do not suit them
+            self.refuse(trial, str(error))
+            raise UserError(f"hydra.sweeper.sampler={type(self._study.sampler).__name__}: {str(error).partition(chr(10))[0]}") from error
+
+    def _reseed(self, known: Sequence[FrozenTrial]) -> None:
+        """A sampler with a seed would begin with the values that it began with when it made the trials that are there."""
+        if not self._reseeded and any(trial.number not in self._own for trial in known):
+            self._study.sampler.reseed_rng()
+            self._reseeded = True
+
+    def _known(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _done(self, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        return [trial for trial in known if trial.state in _ENDED and trial.number not in self.outdated]
+
+    def _running(self, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        return [trial for trial in known if trial.state is TrialState.RUNNING and trial.number not in self._gone]
+
+    def _spent(self, known: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        return [*self._done(known), *self._running(known), *(trial for trial in known if trial.number in self._failed)]
+
+    def _settled(self, known: Sequence[FrozenTrial]) -> list[Params]:
+        """Values that are not to be tried under this command (again)."""
+        return [trial.params for trial in [*self._spent(known), *(trial for trial in known if _REFUSED in trial.user_attrs)]]
+
+    def _untried(self, known: Sequence[FrozenTrial]) -> float:
+        return self._space.size - self._space.points(self._settled(known))
+
+    def _left(self, known: Sequence[FrozenTrial]) -> int:
+        return int(max(0, min(self._trials - len(self._spent(known)), self._untried(known))))
+
+    def _chosen(self, known: Sequence[FrozenTrial]) -> list[Params]:
+        settled = self._settled(known)
+        return [params for params in self._again if params not in settled]
+
+    def _without_result(self, known: Sequence[FrozenTrial], measure: Callable[[Sequence[Params]], Sequence[Measured | None]]) -> set[int]:
+        """Numbers of the trials that ended and do not count."""
+        ended = [trial for trial in known if trial.state in _ENDED]
+        fitting = [trial for trial in ended if self._fits(trial.params)]
+        found = measure([trial.params for trial in fitting])
+        counted = {trial.number for trial, measured in zip(fitting, found, strict=True) if measured and _same(trial.value, measured.value)}
+        return {trial.number for trial in ended} - counted
+
+    def _unfinished(self, known: Sequence[FrozenTrial]) -> list[Params]:
+        """Values that were chosen and have no result, each once."""
+        settled, found = self._settled(known), list[Params]()
         for trial in known:
-            if trial.params.keys() == self._space.keys() and trial.params not in settled + found:
-                found.append(trial.params)
+            params = _fixed(trial) if trial.state is TrialState.WAITING else trial.params
+            if self._fits(params) and params not in settled + found:
+                found.append(params)
         return found
 
-
-def open_study(storage: str | None, name: str, sampler: BaseSampler, direction: str) -> Study:
-    """Optuna's study of this name, made where there is none.
-
-    Args:
-        storage: its URL; None: it is kept in memory.
-        name: of the study.
-        sampler: of values.
-        direction: "maximize" or "minimize".
-
-    Raises:
-        UserError: the storage cannot be used, or the search went in the other direction.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        towards = StudyDirection[direction.upper()]
-        study = optuna.create_study(storage=storage, study_name=name, sampler=sampler, direction=towards, load_if_exists=True)
-    except Exception as error:  # whatever the storage's driver raises
-        raise UserError(f"hydra.sweeper.storage={storage}: Optuna cannot use it ({str(error).partition(chr(10))[0]})") from error
-    if study.direction is not towards:
-        raise UserError(f"hydra.sweeper.direction={direction}: this search has been made with {study.direction.name.lower()}")
-    return study
+    def _fits(self, params: Params) -> bool:
+        return params.keys() == self._space.keys() and self._space.holds(params)
 
 
-def make_sampler(name: str, options: Mapping[str, Any]) -> BaseSampler:
-    """One of Optuna's samplers.
-
-    Raises:
-        UserError: there is none of this name, or it does not take these options.
-    """
-    found = getattr(optuna.samplers, name, None)
-    if not (isinstance(found, type) and issubclass(found, BaseSampler)):
-        names = [known for known in optuna.samplers.__all__ if known.endswith("Sampler") and known != "BaseSampler"]
-        raise UserError(f"hydra.sweeper.sampler={name}: choose from {', '.join(sorted(names))}")
-    try:
-        return found(**options)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"hydra.sweeper.sampler_options: {error}") from error
+def _fixed(trial: FrozenTrial) -> Params:
+    """The values of a trial that waits to be asked for."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
 
 
-def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
-    if isinstance(distribution, FloatDistribution):
-        trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
-    elif isinstance(distribution, IntDistribution):
-        trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
-    elif isinstance(distribution, CategoricalDistribution):
-        trial.suggest_categorical(name, distribution.choices)
-
-
-def _is_gone(trial: FrozenTrial, silence: float) -> bool:
-    owner = trial.user_attrs.get(_OWNER)
-    return owner is None or is_gone(Owner.from_json(owner), silence)
-
-
-def _silence(folder: Path) -> float:
-    """Seconds since any run of a study has shown that it lives."""
-    return time.time() - max((path.stat().st_mtime for path in folder.glob("*/*/*/*/attempts/*.json")), default=0.0)
+def _same(told: float | None, measured: float | None) -> bool:
+    return told is measured is None or (told is not None and measured is not None and math.isclose(told, measured))
