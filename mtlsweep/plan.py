@@ -9,6 +9,7 @@ from typing import Any
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console, duration
 from mtlsweep.runs import Cell, RunDirectory, State, Status
+from mtlsweep.runs.outcome import objective
 from mtlsweep.study.cost import Cost
 from mtlsweep.study.survey import Survey
 
@@ -87,11 +88,8 @@ class Task:
 
     @property
     def objective(self) -> float | None:
-        """What a search maximises: the best validation accuracy where a part is held out, else the best test accuracy, percent."""
-        if not self.result:
-            return None
-        validated = self.result["selected_val_acc"]
-        return self.result["best_fine_acc"] if validated is None else validated
+        """How good the run is (`runs.outcome.objective`); None where it has no result."""
+        return objective(self.result) if self.result else None
 
     @property
     def outcome(self) -> str:

@@ -39,12 +39,12 @@ def launch(cells: Sequence[Cell], record_in: Path | None = None, lanes: int | st
         n_jobs: the number of processes, 1 being this one; "auto": one for each GPU.
 
     Raises:
-        UserError: a part cannot be built or a directory cannot be used, a launcher was chosen for a single run, or `lanes` is "auto" in
-            several processes; nothing has been trained then.
+        UserError: a part cannot be built or a directory cannot be used, a launcher or a sweeper was chosen for a single run, or `lanes` is
+            "auto" in several processes; nothing has been trained then.
         KeyboardInterrupt: the user ended it; the run at hand continues from its checkpoint when it is asked for again.
     """
     if not record_in:
-        _check_launcher()
+        _check_single()
     found = plan(cells)
     tasks = list(found.values())
     check(tasks)
@@ -88,11 +88,15 @@ def ask_redo(tasks: Sequence[Task]) -> None:
             task.directory.ask_redo()
 
 
-def _check_launcher() -> None:
-    """Hydra passes over the launcher of a single run without a word, and would train here what was meant for a cluster."""
-    chosen = HydraConfig.get().runtime.choices["hydra/launcher"] if HydraConfig.initialized() else "local"
-    if chosen != "local":
-        raise UserError(f"hydra/launcher={chosen}: launchers execute sweeps; add -m, which makes a sweep of one cell too")
+def _check_single() -> None:
+    """Hydra passes over launcher and sweeper of a single run without a word, and would train here, once, what was meant for a sweep."""
+    if not HydraConfig.initialized():
+        return
+    chosen = HydraConfig.get().runtime.choices
+    if chosen["hydra/launcher"] != "local":
+        raise UserError(f"hydra/launcher={chosen['hydra/launcher']}: launchers execute sweeps; add -m, which makes a sweep of one cell too")
+    if chosen["hydra/sweeper"] != "grid":
+        raise UserError(f"hydra/sweeper={chosen['hydra/sweeper']}: sweepers choose the cells of a sweep; add -m")
 
 
 def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweeping: bool, lanes: int | str = 1) -> None:

@@ -41,6 +41,12 @@ def test_launcher_without_a_sweep_is_an_error(cli: CommandLine) -> None:
     assert ended.err == "error: hydra/launcher=slurm: launchers execute sweeps; add -m, which makes a sweep of one cell too\n"
 
 
+def test_sweeper_without_a_sweep_is_an_error(cli: CommandLine, tmp_path: Path) -> None:
+    ended = cli(*TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=5")
+    assert (ended.status, ended.err) == (2, "error: hydra/sweeper=optuna: sweepers choose the cells of a sweep; add -m\n")
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_slurm_the_sweep_is_refused(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     ended = cli("-m", *TINY, SLURM)

@@ -254,6 +254,14 @@ def test_diverged_run_is_an_outcome_and_shown(cli: CommandLine, tracker: Tracker
     assert tracker.only().state in ("diverged", None)
 
 
+def test_study_that_no_sqlite_url_can_name_gets_no_mlflow_file_anywhere(cli: CommandLine, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    ended = cli(*TINY, "schedule.epochs=1", "study=a?b", "logger=mlflow")
+    assert ended.status == 0
+    assert f"warning: MLflow: {tmp_path}/runs/a?b/mlflow.db: a SQLite database cannot be in a folder with ? or %" in ended.out
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a?b"]
+
+
 @pytest.mark.parametrize("call", ["start", "epoch", "finish"])
 def test_tracker_that_fails_is_one_warning_and_the_run_goes_on(cli: CommandLine, call: str) -> None:
     Recorder.kept.clear()

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -65,14 +66,26 @@ def test_optuna_is_not_loaded_to_find_the_sweeper() -> None:
         (["loss=equal,mean", "hydra.sweeper.sampler=TPE"], "hydra.sweeper.sampler=TPE: choose from "),
         (["loss=equal,mean", "+hydra.sweeper.sampler_options.sed=1"], "hydra.sweeper.sampler_options: "),
         (["loss=equal,mean", "hydra.sweeper.storage=nowhere"], "hydra.sweeper.storage=nowhere: Optuna cannot use it "),
+        (["loss=equal,mean", "hydra.sweeper.sampler=5"], "hydra.sweeper.sampler=5: choose from "),
+        (["loss=equal,mean", "hydra.sweeper.params=5"], "hydra.sweeper.params=5: "),
+        (["loss=equal,mean", "+hydra.sweeper.timeout=1"], "hydra.sweeper.timeout: no such key; choose from direction, n_jobs, "),
+        (["loss=equal,mean", "rerun=all"], "rerun=all: a search takes runs as they are; "),
+        (["loss=equal,mean", "rerun=diverged"], "rerun=diverged: a search takes runs as they are; "),
+        (["loss=equal,mean", "study=a?b"], "{here}/runs/a?b/search.db: a SQLite database cannot be in a folder with ? or % in its name"),
         (["curriculum=polynomial", "curriculum.power=interval(4.0, 0.5)"], "curriculum.power=interval(4.0, 0.5): "),
     ],
 )
-def test_wrong_search_is_one_line(cli: CommandLine, arguments: list[str], message: str) -> None:
+def test_wrong_search_is_one_line(cli: CommandLine, tmp_path: Path, arguments: list[str], message: str) -> None:
     ended = cli(*SEARCH, *arguments)
     assert ended.status == 2
-    assert ended.err.startswith(f"error: {message}")
+    assert ended.err.startswith(f"error: {message.replace('{here}', str(tmp_path))}")
     assert ended.err.count("\n") == 1
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+@needs_optuna
+def test_experiment_that_is_a_sweep_needs_no_m_to_be_searched(cli: CommandLine) -> None:
+    assert "0 of 20 trials done" in cli(*FADE[1:], "dry_run=true").out
 
 
 @needs_optuna
@@ -139,17 +152,17 @@ def test_trial_of_a_host_that_is_no_more_is_done_again(cli: CommandLine, tmp_pat
     from optuna.distributions import FloatDistribution
 
     from mtlsweep.runs.owner import STALE_SECONDS
-    from mtlsweep.search import Search
+    from mtlsweep.search import Search, Space
 
-    study = optuna.create_study()
-    begun = study.ask({"x": FloatDistribution(0, 1)})
+    study, space = optuna.create_study(), Space(x=FloatDistribution(0, 1))
+    begun = study.ask(space)
     begun.set_user_attr("owner", {"host": "another", "pid": 1, "started": 0.0})
     attempt = tmp_path / "m" / "l" / "s" / "seed1" / "attempts" / "1.json"
     attempt.parent.mkdir(parents=True)
     attempt.touch()
-    assert (Search(study, {"x": FloatDistribution(0, 1)}, 1, tmp_path).elsewhere) == 1
+    assert Search(study, space, 1, tmp_path, lambda values: []).elsewhere == 1
     os.utime(attempt, (0, time.time() - STALE_SECONDS - 1))
-    assert Search(study, {"x": FloatDistribution(0, 1)}, 1, tmp_path).next == [begun.params]
+    assert Search(study, space, 1, tmp_path, lambda values: []).next == [begun.params]
 
 
 FAILS_ONCE = """
@@ -180,6 +193,72 @@ def test_failed_trial_costs_one_trial_and_is_done_again(cli: CommandLine, tmp_pa
     assert len(results(tmp_path)) == 2
     assert "2 of 2 trials done" in cli(*arguments).out
     assert len(trials(tmp_path)) == 3
+
+
+OWN = """
+from torch import nn
+
+class MultiTaskLoss(nn.Module):
+    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
+        return fine_loss + coarse_loss
+"""
+
+
+@needs_optuna
+def test_trial_counts_while_its_values_its_files_and_its_result_are_there(cli: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "my_loss.py"
+    file.write_text(OWN)
+    arguments = [*FADE, "hydra.sweeper.n_trials=1", "loss=user/file", "loss.path=my_loss.py"]
+    assert cli(*arguments).status == 0
+    (done,) = results(tmp_path)
+
+    def said(*more: str) -> str:
+        return cli(*arguments, "dry_run=true", *more).out
+
+    assert "1 of 1 trials done\n" in said()
+    assert "0 of 1 trials done, 1 no longer count" in said("curriculum.power=interval(5.0, 6.0)")
+    file.write_text(OWN.replace("fine_loss +", "2 * fine_loss +"))
+    assert "0 of 1 trials done, 1 no longer count" in said()
+    file.write_text(OWN)
+    assert "1 of 1 trials done\n" in said()
+    shutil.rmtree(done.parent)
+    assert "0 of 1 trials done, 1 no longer count" in said()
+    again = cli(*arguments)
+    assert again.status == 0
+    assert set(results(tmp_path)) == {done}, again
+
+
+@needs_optuna
+def test_sampler_with_a_seed_finds_runs_that_are_there_without_the_search(cli: CommandLine, tmp_path: Path) -> None:
+    """As results/README.md promises for the search that is published without its database."""
+    arguments = [*FADE, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "+hydra.sweeper.sampler_options.seed=1"]
+    assert cli(*arguments).status == 0
+    first = results(tmp_path)
+    (tmp_path / "runs" / "fade" / "search.db").unlink()
+    assert cli(*arguments).status == 0
+    assert results(tmp_path) == first
+    assert trials(tmp_path) == ["COMPLETE"] * 2
+
+
+@needs_optuna
+def test_diverged_trial_is_done_and_not_the_best(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "my_loss.py").write_text(OWN.replace("fine_loss +", "(fine_loss if epoch == 0 else float('nan') * fine_loss) +"))
+    arguments = [*FADE, "hydra.sweeper.n_trials=1", "loss=user/file", "loss.path=my_loss.py"]
+    ended = cli(*arguments)
+    assert ended.status == 0
+    assert "diverged" in ended.out
+    assert "% in trial" not in ended.out
+    assert trials(tmp_path) == ["PRUNED"]
+    assert "1 of 1 trials done" in cli(*arguments, "dry_run=true").out
+
+
+@needs_optuna
+def test_search_ends_with_a_line_when_there_is_nothing_left_to_try(cli: CommandLine, tmp_path: Path) -> None:
+    arguments = [*SEARCH, "study=fade", "loss=equal,mean", "hydra.sweeper.sampler=BruteForceSampler"]
+    ended = cli(*arguments)
+    assert (ended.status, ended.err) == (0, "")
+    assert "all combinations of these values have been tried" in ended.out
+    assert trials(tmp_path) == ["COMPLETE"] * 2
 
 
 @needs_optuna

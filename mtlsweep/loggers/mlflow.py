@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.loggers.base import ALWAYS, MEASURED, Entry, Logger, need, numbers, summary
+from mtlsweep.sqlite import sqlite_url
 
 # The tag that a run's entry is found again by.
 _KEY = "mtlsweep.run"
@@ -94,9 +95,10 @@ def _client(file: Path) -> Any:
     from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # a new file is worth no lines in the middle of a run's
+    url = sqlite_url(file)
     if not file.exists():
         _create(file)
-    return MlflowClient(tracking_uri=f"sqlite:///{file}")
+    return MlflowClient(tracking_uri=url)
 
 
 def _create(file: Path) -> None:
@@ -105,7 +107,7 @@ def _create(file: Path) -> None:
 
     own = file.with_name(f"{file.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        MlflowClient(tracking_uri=f"sqlite:///{own}").search_experiments()
+        MlflowClient(tracking_uri=sqlite_url(own)).search_experiments()
         with contextlib.suppress(FileExistsError):  # another process has made it in the meantime
             os.link(own, file)
     finally:

@@ -1,7 +1,7 @@
 """What a run's epochs come to: pure functions of the rows of `metrics.csv` (see `schema.METRICS`; what is empty there is None)."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -39,6 +39,16 @@ def outcome(rows: Sequence[Row]) -> dict[str, Any]:
         # Epochs of a checkpoint from before it was recorded count in full.
         "device_seconds": sum(row["seconds"] if row.get("device_seconds") is None else row["device_seconds"] for row in rows),
     }
+
+
+def objective(result: Mapping[str, Any]) -> float:
+    """What a search maximises: the best validation accuracy where a part is held out, else the best test accuracy, percent.
+
+    Args:
+        result: with the fields of `schema.Result`.
+    """
+    validated = result["selected_val_acc"]
+    return float(result["best_fine_acc"] if validated is None else validated)
 
 
 def finite(value: float) -> float | None:

@@ -1,0 +1,57 @@
+"""What the sweeper `optuna` is given; `conf/hydra/sweeper/optuna.yaml` says what each option means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mtlsweep.errors import UserError
+
+
+@dataclass
+class Options:
+    """The options of the sweeper `optuna`."""
+
+    direction: str = "maximize"
+    n_trials: int = 20
+    n_jobs: int = 1
+    sampler: str = "TPESampler"
+    sampler_options: dict[str, Any] = field(default_factory=dict)
+    storage: str | None = None
+    study_name: str | None = None
+    params: dict[str, Any] | None = None
+
+
+def parse(values: Mapping[str, Any]) -> Options:
+    """Options of the right types and in their ranges.
+
+    Raises:
+        UserError: one is not, or there is none of its name; one line for each.
+    """
+    schema = OmegaConf.structured(Options)
+    known = {option.name for option in fields(Options)}
+    faults = []
+    for key, value in values.items():
+        if key not in known:
+            faults.append(f"hydra.sweeper.{key}: no such key; choose from {', '.join(sorted(known))}")
+            continue
+        try:
+            schema[key] = value
+        except OmegaConfBaseException as error:
+            faults.append(f"hydra.sweeper.{key}={value}: {str(error).splitlines()[0]}")
+    if faults:
+        raise UserError("\n".join(faults))
+    options = OmegaConf.to_object(schema)
+    assert isinstance(options, Options)
+    _check_ranges(options)
+    return options
+
+
+def _check_ranges(options: Options) -> None:
+    for key in ("n_trials", "n_jobs"):
+        if getattr(options, key) < 1:
+            raise UserError(f"hydra.sweeper.{key}={getattr(options, key)}: must be a whole number of at least 1")
+    if options.direction not in ("maximize", "minimize"):
+        raise UserError(f"hydra.sweeper.direction={options.direction}: must be maximize or minimize")
