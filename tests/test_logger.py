@@ -215,6 +215,24 @@ def test_run_that_was_removed_and_is_run_anew_has_an_entry_of_its_own(cli: Comma
         check(one, run)
 
 
+def test_mlflow_has_an_entry_for_each_of_a_run_and_the_one_that_was_removed_before_it(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    for day in (1, 2):
+        monkeypatch.setattr("mtlsweep.runs.claim.now", lambda day=day: f"2026-01-0{day}T00:00:00+00:00")
+        run = train(cli, "logger=mlflow")
+        if day == 1:
+            shutil.rmtree(run)
+    client = MlflowClient(tracking_uri=f"sqlite:///{Path('runs/s/mlflow.db').absolute()}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments() if experiment.name == "s"])
+    assert {one.data.tags["mtlsweep.run"] for one in found} == {run.relative_to("runs/s").as_posix()}
+    assert {one.data.tags["mtlsweep.began"] for one in found} == {"2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"}
+    assert [[metric.step for metric in client.get_metric_history(one.info.run_id, "test_fine_acc")] for one in found] == [[1, 2, 3]] * 2
+
+
 def test_runs_that_take_turns_have_entries_of_their_own(cli: CommandLine, tracker: Tracker) -> None:
     assert cli("-m", *TINY, "study=s", "seed=1,2,3", "hydra.launcher.lanes=3", *tracker.options).status == 0
     shown = tracker.read(Path("runs/s"))

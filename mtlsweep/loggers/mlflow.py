@@ -15,6 +15,9 @@ from mtlsweep.sqlite import sqlite_url
 # The tag that a run's entry is found again by.
 _KEY = "mtlsweep.run"
 
+# The tag that says when the run began that the entry is of.
+_BEGAN = "mtlsweep.began"
+
 # The tag that says how the run is, and what MLflow calls that.
 _STATE = "mtlsweep.status"
 _ENDS = {"completed": "FINISHED", "diverged": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -42,7 +45,8 @@ class MLflow(Logger):
         # Not the functions on the module: they keep one current run for the whole process, and here several take turns.
         self._client = _client(file)
         experiment = self._experiment(entry.study)
-        found = self._client.search_runs([experiment], f"tags.`{_KEY}` = '{entry.key}'")
+        of_key = self._client.search_runs([experiment], f"tags.`{_KEY}` = '{entry.key}'")
+        found = [run for run in of_key if not entry.began or run.data.tags.get(_BEGAN, "") in ("", entry.began)]
         if not found:
             self._run = self._begin(experiment, entry)
             return 0
@@ -77,7 +81,7 @@ class MLflow(Logger):
     def _begin(self, experiment: str, entry: Entry) -> str:
         from mlflow.entities import Param
 
-        tags = {_KEY: entry.key, _STATE: "running"} | {f"mtlsweep.{name}": value for name, value in entry.tags.items()}
+        tags = {_KEY: entry.key, _BEGAN: entry.began, _STATE: "running"} | {f"mtlsweep.{name}": value for name, value in entry.tags.items()}
         commit = {"mlflow.source.git.commit": entry.tags["commit"]} if "commit" in entry.tags else {}
         run = str(self._client.create_run(experiment, tags=tags | commit, run_name=entry.name).info.run_id)
         self._client.log_batch(run, params=[Param(name, str(value)) for name, value in entry.params.items()])
