@@ -1,6 +1,5 @@
 """Keeps the small files of finished runs for publication: checked, and without what tells whose machine they were made on."""
 
-import csv
 import hashlib
 import math
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mtlsweep.errors import UserError, summary
-from mtlsweep.runs import Record, State, files, scan
+from mtlsweep.runs import Record, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
 from mtlsweep.runs.signature import signature
 
@@ -77,15 +76,17 @@ def faults(record: Record) -> list[str]:
         (result["commit"] is None or result["dirty"] is not False, "the code that made it is in no commit"),
         (not _has_source(record), "its own strategy file is missing or changed"),
     ]
-    return [fault for is_wrong, fault in wrong if is_wrong] + _metrics_faults(record.path / "metrics.csv", run["identity"], result)
+    return [fault for is_wrong, fault in wrong if is_wrong] + _metrics_faults(record.path, run["identity"], result)
 
 
-def _metrics_faults(path: Path, identity: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _metrics_faults(directory: Path, identity: dict[str, Any], result: dict[str, Any]) -> list[str]:
     try:
-        rows = _epochs(path)
-        found = outcome(rows)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        rows = _epochs(directory)
+        found = outcome(rows) if rows else {}
+    except (ValueError, KeyError, TypeError) as error:
         return [f"metrics.csv cannot be read ({summary(error)})"]
+    if not rows:
+        return ["metrics.csv cannot be read, or has no epochs"]
     planned = identity["schedule"]["epochs"]
     if [row["epoch"] for row in rows] != list(range(1, result["epochs"] + 1)):
         return [f"metrics.csv has not the epochs 1 to {result['epochs']} that its result says"]
@@ -99,9 +100,8 @@ def _metrics_faults(path: Path, identity: dict[str, Any], result: dict[str, Any]
     ]
 
 
-def _epochs(path: Path) -> list[dict[str, float | None]]:
-    with path.open(newline="") as file:
-        return [{name: float(word) if word else None for name, word in row.items()} for row in csv.DictReader(file)]
+def _epochs(directory: Path) -> list[dict[str, float | None]]:
+    return [{name: float(word) if word else None for name, word in row.items()} for row in progress.rows(directory)]
 
 
 def _agree(ours: float | None, theirs: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from analysis import row
 from mtlsweep.runs import cell, files
 
-# What a row is made of; one that was written by a finished run does not change.
+# What a row is made of, beside the record of its last attempt. What a finished run has written does not change.
 _FILES = ("run.json", "result.json")
 
 

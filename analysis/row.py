@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtlsweep.runs import Record, RunDirectory, State, files, loss_label, model_label
+from mtlsweep.runs import Record, RunDirectory, State, loss_label, model_label
 
 # Columns and their types. Accuracies are percent, times seconds, epochs 1-indexed; what a run does not have is empty.
 COLUMNS = {
@@ -111,9 +111,9 @@ def _outcome(record: Record) -> dict[str, Any]:
 
 
 def _torch(directory: Path, attempt: int) -> str | None:
-    """The version that the attempt used."""
-    known = files.read_json(RunDirectory(directory).attempt_file(attempt)) or {}
-    version: str | None = known.get("provenance", {}).get("versions", {}).get("torch")
+    """The version that the attempt used; None where nothing is known of it."""
+    provenance = RunDirectory(directory).attempt_record(attempt).get("provenance") or {}
+    version: str | None = (provenance.get("versions") or {}).get("torch")
     return version
 
 

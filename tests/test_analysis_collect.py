@@ -96,6 +96,19 @@ def test_a_run_that_is_done_again_has_its_new_row(study: Path, reads: list[Path]
     assert path not in set(collect([study])["path"])
 
 
+@pytest.mark.parametrize("record", [None, "{", "{}", '{"provenance": null}', '{"provenance": {"versions": null}}'])
+def test_a_finished_run_has_its_row_whatever_is_left_of_its_attempts(tmp_path: Path, record: str | None) -> None:
+    attempt = complete(make_cell(tmp_path / "demo"), 50.0, 49.0) / "attempts" / "1.json"
+    assert collect([tmp_path / "demo"])["torch"].notna().all()
+    shutil.rmtree(tmp_path / "demo" / ".analysis")
+    attempt.unlink()
+    if record:
+        attempt.write_text(record)
+    (found,) = collect([tmp_path / "demo"]).to_dict("records")
+    assert (found["best_fine_acc"], found["status"]) == (50.0, "completed")
+    assert pd.isna(found["torch"])
+
+
 def test_a_run_whose_result_is_put_aside_is_not_shown_as_finished(tmp_path: Path) -> None:
     cell = make_cell(tmp_path / "demo")
     complete(cell, 50.0, 49.0)

@@ -141,6 +141,13 @@ def test_finished_run_is_done_again_once_however_often_the_job_starts(tmp_path: 
     assert Task.of(one.now()).action == "done"
 
 
+def test_objective_of_a_run_without_an_accuracy_is_none(tmp_path: Path) -> None:
+    directory = prepared(tmp_path)
+    with Claim(directory) as claim:
+        claim.write_result(replace(result("diverged"), best_fine_acc=None))
+    assert Task.of(frozen(tmp_path).now()).objective is None
+
+
 def test_run_that_is_to_be_done_again_and_is_not_reached_stays_due(tmp_path: Path) -> None:
     """Also for the command without `rerun`, until it has been begun."""
     directory = prepared(tmp_path)

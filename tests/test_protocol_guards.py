@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from conftest import ROOT, Ended
@@ -20,6 +21,7 @@ from test_user_files import UNCERTAINTY, written
 from mtlsweep import config
 from mtlsweep.errors import UserError
 from mtlsweep.protocol import check, sweep
+from mtlsweep.protocol.__main__ import main
 from mtlsweep.protocol.entry import Entry
 from mtlsweep.protocol.ledger import Ledger
 from mtlsweep.protocol.lock import locked
@@ -181,6 +183,12 @@ def test_path_reaches_hydra_as_it_is(path: str, tmp_path: Path) -> None:
     assert (resolved["runs_dir"], resolved["loss"]["path"]) == (str(entry), str(entry / "my_loss.py"))
     (cell,) = Request.of(["seed=42"]).cells(entry, entry / "my_loss.py", ["resnet20"])
     assert (cell.study_dir, cell.source) == (entry / "runs", entry / "my_loss.py")
+
+
+def test_reader_of_the_output_that_leaves_is_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mtlsweep.protocol.__main__._do", Mock(side_effect=BrokenPipeError))
+    with pytest.raises(BrokenPipeError):  # `exit_with` takes it
+        main(["leaderboard", "."])
 
 
 @pytest.mark.parametrize("path", ["${", "${}"])

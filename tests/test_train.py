@@ -247,7 +247,9 @@ def test_weights_that_were_not_kept_in_the_best_epoch_are_said_to_be_missing(cli
     with monkeypatch.context() as patch:
         interrupt_after(5, patch)
         assert cli(*TINY, EVERY_EPOCH, "schedule.epochs=3").status == 130
+    (only_run(Path()) / "best.pt").write_text("damaged")
     ended = cli(*TINY, EVERY_EPOCH, "schedule.epochs=3", "save=best")
+    assert ended.status == 0
     assert "warning: the weights of the best epoch, 1, were not kept" in ended.out
     assert "warning: the weights" not in cli(*TINY, EVERY_EPOCH, "schedule.epochs=3", "save=best", "rerun=all").out
     assert "warning: the weights" not in cli(*TINY, EVERY_EPOCH, "schedule.epochs=2", "save=last").out

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.errors import UserError
-from mtlsweep.runs import METRICS, RunDirectory, files, label
+from mtlsweep.runs import METRICS, RunDirectory, label
 from mtlsweep.runs.provenance import provenance
 
 # What an epoch's row measures. A row has the last of them in every epoch of every run.
@@ -54,7 +54,9 @@ class Entry:
         tags = {"signature": description["signature"], "engine": str(engine), "overrides": " ".join(description["overrides"])}
         commit = provenance()["commit"]
         tags |= {"commit": commit} if commit else {}
-        return cls(study, path.relative_to(study).as_posix() + suffix, name, params, tags, _began(directory))
+        return cls(
+            study, path.relative_to(study).as_posix() + suffix, name, params, tags, str(directory.attempt_record(1).get("started", ""))
+        )
 
 
 class Logger(ABC):
@@ -114,13 +116,6 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a result, without the version of its form."""
     return {name: value for name, value in numbers(result).items() if name != "schema"}
-
-
-def _began(directory: RunDirectory) -> str:
-    try:
-        return str((files.read_json(directory.attempt_file(1)) or {}).get("started", ""))
-    except (ValueError, OSError):  # damaged
-        return ""
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return _do(given, overrides)
+    except BrokenPipeError:  # the reader's leave, no fault of a file
+        raise
     except REFUSALS as error:
         print(f"mtlsweep.protocol: {explain(error)}", file=sys.stderr)
         return 2

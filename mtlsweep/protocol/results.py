@@ -3,7 +3,6 @@
 Each run is `path` (relative to the entry), `status`, `best` and `last` (fine test accuracy, percent) and `files`, the hashes of `NAMED`.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from mtlsweep.protocol.ledger import digest
-from mtlsweep.runs import Cell, RunDirectory, State
+from mtlsweep.runs import Cell, RunDirectory, State, progress
 
 # The files of a run that say what it gave.
 NAMED = ("run.json", "result.json", "metrics.csv")
@@ -99,7 +98,6 @@ def geometric_mean(runs: Runs) -> float | None:
 def epochs_in_metrics(directory: Path) -> list[tuple[int, float]]:
     """Number and fine test accuracy (percent) of each epoch in a run's `metrics.csv`; none where it cannot be read."""
     try:
-        with open(directory / "metrics.csv", newline="") as file:
-            return [(int(row["epoch"]), float(row["test_fine_acc"])) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, TypeError):
+        return [(int(row["epoch"]), float(row["test_fine_acc"])) for row in progress.rows(directory)]
+    except (ValueError, KeyError, TypeError):
         return []

@@ -146,6 +146,13 @@ class RunDirectory:
         """Where an attempt is recorded."""
         return self.path / "attempts" / f"{attempt}.json"
 
+    def attempt_record(self, attempt: int) -> dict[str, Any]:
+        """What is recorded of an attempt: owner, provenance, when it began; nothing where that is missing or damaged."""
+        try:
+            return files.read_json(self.attempt_file(attempt)) or {}
+        except (ValueError, OSError):
+            return {}
+
     def ask_redo(self) -> None:
         """Have the run done again, by whoever comes to it: what it has is no result any more that a sweep may take."""
         files.write_text(self / REDO, "")
@@ -188,10 +195,8 @@ class RunDirectory:
             return None
 
     def _owner(self, attempt: int) -> tuple[Owner | None, float]:
-        path = self.attempt_file(attempt)
         try:
-            record = files.read_json(path)
-            return (Owner.from_json(record["owner"]) if record else None), path.stat().st_mtime
+            return Owner.from_json(self.attempt_record(attempt)["owner"]), self.attempt_file(attempt).stat().st_mtime
         except (ValueError, KeyError, TypeError, OSError):
             return None, 0.0
 

@@ -41,14 +41,14 @@ def outcome(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def objective(result: Mapping[str, Any]) -> float:
+def objective(result: Mapping[str, Any]) -> float | None:
     """What a search maximises: the best validation accuracy where a part is held out, else the best test accuracy, percent.
 
     Args:
         result: with the fields of `schema.Result`.
     """
-    validated = result["selected_val_acc"]
-    return float(result["best_fine_acc"] if validated is None else validated)
+    found: float | None = result["best_fine_acc"] if result["selected_val_acc"] is None else result["selected_val_acc"]
+    return found
 
 
 def finite(value: float) -> float | None:

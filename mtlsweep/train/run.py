@@ -1,5 +1,6 @@
 """A run from its settings to its result, epoch by epoch."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -116,8 +117,9 @@ class Run:
 
     def _check_best(self) -> None:
         """An attempt that was not asked for weights may have been in the best epoch."""
-        path, epoch = self.claim.directory / "best.pt", best(self.rows, selection_metric(self.rows))["epoch"]
-        kept = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["epoch"] if path.exists() else None
+        kept, epoch = None, best(self.rows, selection_metric(self.rows))["epoch"]
+        with contextlib.suppress(Exception):  # of many types, where the file is missing or damaged: the run is whole without it
+            kept = torch.load(self.claim.directory / "best.pt", map_location="cpu", mmap=True, weights_only=True)["epoch"]
         if kept != epoch:
             self._say(f"warning: the weights of the best epoch, {epoch}, were not kept (save=best was not asked for then)")
 
