@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.find import find_study
+from analysis.measures import MEASURES
 from mtlsweep.errors import UserError
 from mtlsweep.pipe import exit_with
 
 if TYPE_CHECKING:
     from analysis.report import Choice
 
-MEASURES = ("best", "last", "selected")
 FORMATS = ("text", "markdown", "csv", "latex")
 VERBS = {
     "table": "accuracies by architecture and strategy, differences from a baseline, and what they allow to be said",

@@ -8,9 +8,10 @@ import pandas as pd
 
 from analysis import terminal
 from analysis.commits import runs_of
-from analysis.names import natural, text
+from analysis.names import text
 from analysis.notes import made_by
 from analysis.render import missing, number, sheet_latex, sheet_markdown
+from analysis.row import GROUPS, Group
 from analysis.sheet import Sheet, spell
 from analysis.statistics import Estimate, estimate
 from analysis.table import Entry, differing, distinct, entries, labels, titles
@@ -82,10 +83,15 @@ def _cells(frame: pd.DataFrame) -> set[tuple[str, str]]:
 
 def _by_name(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with strategies and architectures known by their names, as a file of other people's has them, where each has its own."""
-    for key, name in (("loss_key", "variant"), ("model_key", "model_variant")):
-        if frame.groupby(name)[key].nunique().max() == 1:
-            frame = frame.assign(**{key: frame[name]})
+    for group in GROUPS.values():
+        if _one_each(frame, group):
+            frame = frame.assign(**{group.key: frame[group.label]})
     return frame
+
+
+def _one_each(frame: pd.DataFrame, group: Group) -> bool:
+    """Whether no two strategies, or architectures, have one name."""
+    return bool(frame.groupby(group.label)[group.key].nunique().max() == 1)
 
 
 def renamed(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
@@ -93,17 +99,14 @@ def renamed(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
     if _cells(a) & _cells(b):
         return []
     lines = []
-    for name, prefixes in (("variant", ("loss.", "curriculum.")), ("model_variant", ("model.",))):
-        settings = [key for key in a.columns if key in b.columns and key.startswith(prefixes)]
-        for label in [label for label in a[name].unique() if label in set(b[name])]:
-            first, second = ({key: _values(side.loc[side[name] == label, key]) for key in settings} for side in (a, b))
-            told = [f"{key} ({first[key]} in A, {second[key]} in B)" for key in settings if first[key] != second[key]]
+    for group in [group for group in GROUPS.values() if _one_each(a, group) and _one_each(b, group)]:
+        settings = [key for key in a.columns if key in b.columns and key.startswith(group.settings)]
+        first, second = (side.drop_duplicates(group.label).set_index(group.label)[settings].map(text) for side in (a, b))
+        for label in [label for label in first.index if label in second.index]:
+            both = zip(settings, first.loc[label], second.loc[label], strict=True)
+            told = [f"{key} ({one} in A, {other} in B)" for key, one, other in both if one != other]
             lines += [f"{label} is the same by its name only; it differs in {', '.join(told)}."] if told else []
     return lines
-
-
-def _values(column: pd.Series) -> str:
-    return " and ".join(sorted({text(value) for value in column}, key=natural))
 
 
 def unshared(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from analysis.table import Table, differing, distinct
+from analysis.table import Table, differing, distinct, ended
 
 # Of a broken sweep the first few errors tell enough; all of them are in `results.csv`.
 _MAX_ERRORS = 10
@@ -56,22 +56,17 @@ def _meaning(tables: list[Table]) -> str:
 
 def made_by(runs: pd.DataFrame) -> str:
     """By which commits and on what runs were made: `commit aaaaaaa (9 runs); on cpu fp32 (9 runs)`; and what was not as it should be."""
-    done = _ended(runs)
+    done = ended(runs)
     if done.empty:
         return "no finished run"
     return "; ".join([f"commit {_counts(_commits(done))}", f"on {_counts(_engines(done))}", *_uncommitted(done), *_midway(done)])
-
-
-def _ended(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that have a result."""
-    return runs[runs["status"].isin(["completed", "diverged"])]
 
 
 def _copies(frame: pd.DataFrame, count: int) -> list[str]:
     if not count:
         return []
     found = [f"{_plural(count, 'run')} found more than once (same signature) and counted once."]
-    results = _ended(frame).groupby("signature")[["best_fine_acc", "last_fine_acc"]].nunique(dropna=False)
+    results = ended(frame).groupby("signature")[["best_fine_acc", "last_fine_acc"]].nunique(dropna=False)
     unlike = int((results > 1).any(axis=1).sum())
     if unlike:
         found.append(
@@ -81,7 +76,7 @@ def _copies(frame: pd.DataFrame, count: int) -> list[str]:
 
 
 def _code(runs: pd.DataFrame) -> list[str]:
-    done = _ended(runs)
+    done = ended(runs)
     commits = _commits(done)
     several = [f"Runs of {len(commits)} commits: {_counts(commits)}"] if len(commits) > 1 else []
     return [f"{line}." for line in [*several, *_uncommitted(done), *_midway(done)]]
@@ -105,7 +100,7 @@ def _commits(done: pd.DataFrame) -> Counter[str]:
 
 
 def _machines(runs: pd.DataFrame) -> list[str]:
-    engines = _engines(_ended(runs))
+    engines = _engines(ended(runs))
     return [f"Runs on {len(engines)} different engines: {_counts(engines)}."] if len(engines) > 1 else []
 
 
@@ -124,8 +119,8 @@ def _otherwise(engines: pd.Series) -> pd.Series:
 
 
 def _errors(runs: pd.DataFrame) -> list[str]:
-    ended = runs[runs["status"].isin(["failed", "diverged"])]
-    rows = list(zip(ended["status"], ended["study"] + "/" + ended["path"], ended["error"].fillna("no reason recorded"), strict=True))
+    bad = runs[runs["status"].isin(["failed", "diverged"])]
+    rows = list(zip(bad["status"], bad["study"] + "/" + bad["path"], bad["error"].fillna("no reason recorded"), strict=True))
     lines = [f"{status}: {path}: {error}" for status, path, error in rows[:_MAX_ERRORS]]
     return lines + ([f"and {len(rows) - _MAX_ERRORS} more failed or diverged, see results.csv"] if len(rows) > _MAX_ERRORS else [])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.names import text
+from analysis.row import OF_GROUPS
 from analysis.sheet import Sheet
 from analysis.statistics import Estimate, estimate
 from analysis.table import Entry, Table, labels
@@ -93,7 +94,7 @@ def sheet(found: list[Beside]) -> Sheet:
 def _parameters(runs: pd.DataFrame) -> dict[tuple[str, str], str]:
     """What a file says of strategy and architecture, by the labels of both, where no command of ours vouches for their names."""
     strategies, architectures = labels(runs, "loss"), labels(runs, "model")
-    keys = [str(key) for key in runs if str(key).startswith(("loss.", "curriculum.", "model.")) and not str(key).endswith("._target_")]
+    keys = [str(key) for key in runs if str(key).startswith(OF_GROUPS) and not str(key).endswith("._target_")]
     return {
         (strategies[run["loss_key"]], architectures[run["model_key"]]): ", ".join(
             f"{key}={text(run[key])}" for key in keys if pd.notna(run[key])

@@ -8,8 +8,9 @@ from statistics import mode
 import pandas as pd
 
 from analysis.baseline import Comparison
+from analysis.measures import MEANINGS, MEASURES
 from analysis.sheet import Sheet
-from analysis.table import MEANINGS, MEASURES, Entry, Summary, Table
+from analysis.table import Entry, Summary, Table
 
 Sheets = Mapping[str, Sequence[Sheet]]  # by the setting of the table that they go with
 Mark = Callable[[str, Entry], str]

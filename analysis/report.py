@@ -11,10 +11,11 @@ import pandas as pd
 from analysis import published, render, terminal
 from analysis.baseline import BASELINE, RESOLVE, Comparison, compare
 from analysis.collect import collect, write_csv
+from analysis.measures import MEANINGS
 from analysis.notes import apart, remarks
 from analysis.results import read_results
 from analysis.sheet import Sheet, sheets
-from analysis.table import MEANINGS, Table, distinct, measured, tables
+from analysis.table import Table, distinct, measured, tables
 from mtlsweep.errors import UserError
 
 # Where a study's runs are listed, one row each.

@@ -10,17 +10,14 @@ import pandas as pd
 
 from analysis.cells import read_cells, refuse
 from analysis.names import bracket
-from analysis.row import COLUMNS
+from analysis.row import COLUMNS, GROUPS, OF_GROUPS
+from analysis.table import ended
 from mtlsweep.errors import UserError
 from mtlsweep.runs import State
 
 REQUIRED = ("model", "loss", "seed", "best_fine_acc")
 
 _EPOCHS = "schedule.epochs"
-
-# What tells strategies and architectures apart, with those of the settings that are theirs.
-_KEYS = {"loss_key": ("variant", ("loss.", "curriculum.")), "model_key": ("model_variant", ("model.",))}
-_THEIRS = tuple(prefix for _, prefixes in _KEYS.values() for prefix in prefixes)
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -97,8 +94,7 @@ def _with_curriculum(variant: str, curriculum: Any) -> str:
 
 def _engines(runs: pd.DataFrame) -> pd.Series:
     """The engine that was asked for, which is all that a file may know of what was used."""
-    ended = runs["status"].isin([State.completed.value, State.diverged.value])
-    return ("engine=" + runs["engine"]).where(ended)
+    return "engine=" + ended(runs)["engine"]
 
 
 def _planned(runs: pd.DataFrame) -> pd.Series:
@@ -110,8 +106,8 @@ def _planned(runs: pd.DataFrame) -> pd.Series:
 
 def _with_keys(known: pd.DataFrame) -> pd.DataFrame:
     settings = [str(name) for name in known if name not in COLUMNS]
-    columns = {name: [label, *(key for key in settings if key.startswith(prefixes))] for name, (label, prefixes) in _KEYS.items()}
-    columns["setting"] = ["data", "schedule", *(key for key in settings if not key.startswith(_THEIRS))]
+    columns = {group.key: [group.label, *(key for key in settings if key.startswith(group.settings))] for group in GROUPS.values()}
+    columns["setting"] = ["data", "schedule", *(key for key in settings if not key.startswith(OF_GROUPS))]
     known = known.assign(**{name: _filled(known[name], known[of]) for name, of in columns.items()})
     paths = known["model_variant"] + "/" + known["variant"] + "/seed" + known["seed"].astype("str")
     return known.assign(signature=_filled(known["signature"], known[[*columns, "seed"]]), path=known["path"].fillna(paths))

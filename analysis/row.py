@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtlsweep.runs import Record, RunDirectory, State, loss_label, model_label
 
@@ -54,6 +54,24 @@ COLUMNS = {
     "loss_key": "str",  # hash of loss and curriculum
     "model_key": "str",  # hash of the model
 }
+
+
+class Group(NamedTuple):
+    """What tells runs of one setting apart, beside the seed.
+
+    Attributes:
+        key: the column of its hash.
+        label: the column of its name, which may be another one's too.
+        settings: beginnings of the columns of its settings.
+    """
+
+    key: str
+    label: str
+    settings: tuple[str, ...]
+
+
+GROUPS = {"loss": Group("loss_key", "variant", ("loss.", "curriculum.")), "model": Group("model_key", "model_variant", ("model.",))}
+OF_GROUPS = tuple(prefix for group in GROUPS.values() for prefix in group.settings)
 
 # What a row takes from `result.json` as it is.
 _NUMBERS = [name for name, kind in COLUMNS.items() if kind in ("float64", "Int64") and name not in ("seed", "device_hours")]

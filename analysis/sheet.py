@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from analysis.baseline import Comparison, Line, typical_spread
+from analysis.measures import MEANINGS
 from analysis.statistics import Estimate, resolvable, seeds_needed, smallest_p
-from analysis.table import MEANINGS, Entry
+from analysis.table import Entry
 
 
 @dataclass(frozen=True)

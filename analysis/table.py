@@ -7,17 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from analysis.measures import MEANINGS, MEASURES
 from analysis.names import natural, text, unique
-from analysis.row import COLUMNS
+from analysis.row import COLUMNS, GROUPS, OF_GROUPS
 from mtlsweep.errors import UserError
-
-# What is summarised: the frame's column by the name it has in tables, and what it is.
-MEASURES = {"best": "best_fine_acc", "last": "last_fine_acc", "selected": "selected_fine_acc"}
-MEANINGS = {
-    "best": "best fine test accuracy",
-    "last": "fine test accuracy after the last epoch",
-    "selected": "fine test accuracy at the epoch of highest validation accuracy",
-}
 
 # Architectures and strategies that come first, in this order; the others follow by name.
 _FIRST_MODELS = ("resnet20", "resnet56", "vgg16bn")
@@ -39,7 +32,7 @@ class Summary:
 
 
 class Made(NamedTuple):
-    """What a run was made with that is no part of its settings and can change its numbers; empty where it is not known."""
+    """What a run was made with that is no part of its settings and can change its numbers; "unknown" where nothing says it."""
 
     device: str
     precision: str
@@ -121,6 +114,8 @@ def measured(frame: pd.DataFrame, measure: str) -> tuple[pd.DataFrame, list[str]
     """
     runs = distinct(frame)
     lacking = set(runs.loc[(runs["status"] == "completed") & runs[MEASURES[measure]].isna(), "setting"])
+    if not lacking:
+        return frame, []
     known = frame[~frame["setting"].isin(lacking)]
     if known.empty:
         raise UserError(f"the runs, or some of them, have no {MEANINGS[measure]}")
@@ -132,6 +127,11 @@ def distinct(frame: pd.DataFrame) -> pd.DataFrame:
     runs = frame.reset_index(drop=True)
     order = (runs["status"] != "completed").sort_values(kind="stable").index
     return runs.loc[order].drop_duplicates("signature").sort_index()
+
+
+def ended(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a result."""
+    return runs[runs["status"].isin(["completed", "diverged"])]
 
 
 def _table(title: str, setting: str, runs: pd.DataFrame, measure: str) -> Table:
@@ -149,7 +149,7 @@ def entries(runs: pd.DataFrame, measure: str = "best") -> dict[tuple[str, str], 
         counts.setdefault((loss, model), Counter())[status] += 1
     done = runs[runs["status"] == "completed"]
     seeds = _by_seed(done, done[MEASURES[measure]].astype(float))
-    made = _by_seed(done, [Made(*one) for one in done[list(Made._fields)].fillna("").itertuples(index=False)])
+    made = _by_seed(done, [Made(*one) for one in done[list(Made._fields)].fillna("unknown").itertuples(index=False)])
     groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
     return {
@@ -193,12 +193,11 @@ def _mark(entries: dict[tuple[str, str], Entry], measure: str) -> dict[tuple[str
 
 def labels(runs: pd.DataFrame, group: str) -> dict[str, str]:
     """Unique labels of the strategies ("loss") or architectures ("model") of one setting's runs by their keys, in the table's order."""
-    names = {"loss": "variant", "model": "model_variant"}
-    prefixes = {"loss": ("loss.", "curriculum."), "model": ("model.",)}
+    key, name, prefixes = GROUPS[group]
     first = {"loss": _FIRST_LOSSES, "model": _FIRST_MODELS}[group]
-    ones = runs.drop_duplicates(f"{group}_key").set_index(f"{group}_key")
-    settings = [column for column in ones.columns if column.startswith(prefixes[group])]
-    found = unique(_words(ones[names[group]]), _rows(ones[settings]))
+    ones = runs.drop_duplicates(key).set_index(key)
+    settings = [column for column in ones.columns if column.startswith(prefixes)]
+    found = unique(_words(ones[name]), _rows(ones[settings]))
     options = _words(ones[group])
 
     def order(key: str) -> tuple[int, Any]:
@@ -220,7 +219,7 @@ def differing(runs: pd.DataFrame) -> list[str]:
 
 
 def _settings(runs: pd.DataFrame) -> list[str]:
-    return [key for key in runs.columns if key not in COLUMNS and not key.startswith(("model.", "loss.", "curriculum."))]
+    return [key for key in runs.columns if key not in COLUMNS and not key.startswith(OF_GROUPS)]
 
 
 def _words(column: pd.Series) -> dict[str, str]:

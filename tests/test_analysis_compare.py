@@ -62,6 +62,18 @@ def test_strategies_that_are_the_same_by_name_only_are_named(tmp_path: Path, cap
     assert "0 of 3" in text
 
 
+def test_strategies_that_share_a_name_are_not_the_same_by_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path / "a", {"haw": A["haw"]}, loss__beta=3.0)
+    build(tmp_path / "a", {"haw": A["haw"]}, loss__beta=4.0)
+    build(tmp_path / "b", {"haw": B["haw"]}, loss__beta=5.0)
+    for path in tmp_path.rglob("run.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"variant": {}}))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "0 of 3 entries have a seed that both completed." in text
+    assert "by its name only" not in text
+
+
 def test_code_that_is_in_no_commit_is_said_of_its_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build(tmp_path / "a", A)
     for seed in SEEDS:

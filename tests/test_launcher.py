@@ -61,6 +61,7 @@ def test_without_slurm_the_sweep_is_refused(cli: CommandLine, monkeypatch: pytes
         ("hydra.launcher.time=2", "hydra.launcher.signal_seconds=120: must be less than the time limit (2 min)"),
         ("hydra.launcher.memory=0", "hydra.launcher.memory=0.0: must be more than 0"),
         ("hydra.launcher.memry=2", "hydra.launcher.memry: no such key (hydra.launcher.memory?); hydra.launcher has account, cells_per_job"),
+        ("+hydra.launcher.nodes=2", "hydra.launcher.nodes: no such key; choose from account, cells_per_job, constraint"),
     ],
 )
 def test_wrong_option_is_one_line(cli: CommandLine, option: str, message: str) -> None:

@@ -1,13 +1,11 @@
 """What the sweeper `optuna` is given; `conf/hydra/sweeper/optuna.yaml` says what each option means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from mtlsweep.errors import UserError
+from mtlsweep.options import typed
 
 
 @dataclass
@@ -30,21 +28,7 @@ def parse(values: Mapping[str, Any]) -> Options:
     Raises:
         UserError: one is not, or there is none of its name; one line for each.
     """
-    schema = OmegaConf.structured(Options)
-    known = {option.name for option in fields(Options)}
-    faults = []
-    for key, value in values.items():
-        if key not in known:
-            faults.append(f"hydra.sweeper.{key}: no such key; choose from {', '.join(sorted(known))}")
-            continue
-        try:
-            schema[key] = value
-        except OmegaConfBaseException as error:
-            faults.append(f"hydra.sweeper.{key}={value}: {str(error).splitlines()[0]}")
-    if faults:
-        raise UserError("\n".join(faults))
-    options = OmegaConf.to_object(schema)
-    assert isinstance(options, Options)
+    options = typed(Options, values, "hydra.sweeper")
     _check_ranges(options)
     return options
 

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from mtlsweep.errors import UserError
+from mtlsweep.options import typed
 
 
 @dataclass
@@ -42,19 +40,9 @@ def parse(values: Mapping[str, Any]) -> Options:
     """Options of the right types and in their ranges.
 
     Raises:
-        UserError: one is not; one line for each.
+        UserError: one is not, or there is none of its name; one line for each.
     """
-    schema = OmegaConf.structured(Options)
-    faults = []
-    for key, value in values.items():
-        try:
-            schema[key] = value
-        except OmegaConfBaseException as error:
-            faults.append(f"hydra.launcher.{key}={value}: {str(error).splitlines()[0]}")
-    if faults:
-        raise UserError("\n".join(faults))
-    options = OmegaConf.to_object(schema)
-    assert isinstance(options, Options)
+    options = typed(Options, values, "hydra.launcher")
     _check_ranges(options)
     return options
 
