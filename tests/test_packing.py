@@ -1,14 +1,18 @@
 """How `lanes=auto` finds its number: on measurements that are given, and on a run that is tried."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from conftest import TINY, CommandLine
+from recorded import refuses
+from tape import TapeRecorder
 
 from mtlsweep.catalogue import OPTIONS, call_of
 from mtlsweep.errors import UserError
 from mtlsweep.slurm.options import parse
+from mtlsweep.train import build as build_module
 from mtlsweep.train import packing
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.packing import Measured, Trial, find_lanes, search
@@ -62,14 +66,38 @@ def settings(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def test_a_trial_measures_runs_that_go_on_as_long_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def few_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "WARM_TURNS", 8)
     monkeypatch.setattr(packing, "TIMED_TURNS", 10)
+
+
+@pytest.mark.usefixtures("few_turns")
+def test_a_trial_measures_runs_that_go_on_as_long_as_needed() -> None:
     trial = Trial(settings(), resolve(AUTO))
     for lanes in (1, 2):
         measured = trial.measure(lanes)
         assert measured is not None
         assert measured.images_per_second > 0
+    trial.end()
+
+
+@pytest.mark.usefixtures("few_turns")
+def test_memory_that_runs_out_while_steps_are_recorded_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run would go on without a recording, and slowly: such lanes are not measured."""
+    recorders = iter([TapeRecorder(), refuses])
+    monkeypatch.setattr(build_module, "_record", lambda trainer: setattr(trainer, "record", next(recorders)))
+    trial = Trial(settings(), replace(resolve(AUTO), graph=True))
+    assert trial.measure(1) is not None
+    assert trial.measure(2) is None
+    trial.end()
+
+
+@pytest.mark.usefixtures("few_turns")
+def test_a_strategy_that_cannot_be_recorded_is_measured_as_it_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "_record", lambda trainer: setattr(trainer, "record", refuses))
+    trial = Trial(settings(), replace(resolve(AUTO), graph=True))
+    assert all(trial.measure(lanes) is not None for lanes in (1, 2))
     trial.end()
 
 

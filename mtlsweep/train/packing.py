@@ -15,6 +15,7 @@ from mtlsweep.runs.signature import source_file
 from mtlsweep.settings import CALLS, build
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.resident import resident
 from mtlsweep.train.steps import Moment
@@ -124,6 +125,7 @@ class Trial:
         self._engine = engine
         self._images = resident(settings["data"], engine.device)
         self._lanes: list[Lane] = []
+        self._trainers: list[Trainer] = []
         self._steps = 0
         self.free = self._free_now()
 
@@ -133,6 +135,9 @@ class Trial:
             while len(self._lanes) < lanes:
                 self._lanes.append(Lane(self._endless(), self._engine.device, draws=False))
                 self._turns(self._lanes[-1:], WARM_TURNS)
+            # What one run records, and the next one does not, is not recorded for want of memory.
+            if len({trainer.engine.graph for trainer in self._trainers}) > 1:
+                return None
             self._steps, began = 0, perf_counter()
             self._turns(self._lanes, TIMED_TURNS)
             seconds = perf_counter() - began
@@ -145,6 +150,7 @@ class Trial:
         for lane in self._lanes:
             lane.interrupt()
         self._lanes.clear()
+        self._trainers.clear()
         gc.collect()
         if self._engine.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -165,6 +171,7 @@ class Trial:
         with seeded_torch(seed, "model"):
             model = build(settings["model"])
         trainer = build_trainer(model, strategy, self._images, self._engine, settings["schedule"], seed, say=lambda line: None)
+        self._trainers.append(trainer)
         for _ in range(2):
             yield from trainer.evaluate(self._images.test)
         for epoch in count():
