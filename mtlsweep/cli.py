@@ -7,6 +7,7 @@ wrong, nothing was trained (by a search, nothing after it chose values that are 
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -54,11 +55,21 @@ def _attempt(act: Callable[[], object]) -> int:
         status = 1
     except REFUSALS as error:
         status = refuse(error)
+    except ValueError as error:
+        if not _raised_by_hydra(error):
+            raise
+        status = refuse(error)
     except KeyboardInterrupt:
         status = 130
     except CellFailed:
         status = 1
     return status
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Hydra has no type of its own for some wrong commands, as `loss=null`."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"]).startswith("hydra.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -130,7 +130,11 @@ class _Composed:
 
 
 def _options(hydra_node: Any) -> dict[str, str]:
-    return {group: str(hydra_node.runtime.choices[group]) for group in GROUPS}
+    choices = hydra_node.runtime.choices
+    for group in GROUPS:
+        if group not in choices:  # taken out with a ~, or a list of options
+            raise UserError(f"{group}: a run needs one option of this group, as {group}=NAME (several make a sweep, with -m: {group}=A,B)")
+    return {group: str(choices[group]) for group in GROUPS}
 
 
 def _is_value(override: Override, config: DictConfig) -> bool:

@@ -57,6 +57,9 @@ def _check_keys(node: DictConfig, schema: type, prefix: str = "") -> None:
     unknown = sorted(set(map(str, node)) - known)  # added with a +, which no schema stops
     if unknown:
         raise UserError(f"{prefix}{unknown[0]}: no such key; choose from {', '.join(sorted(known))}")
+    removed = sorted(known - set(map(str, node)))  # with a ~
+    if removed:
+        raise UserError(f"{prefix}{removed[0]}: a run needs it, and the command takes it out")
 
 
 def _check_finite(node: Settings, prefix: str = "") -> None:

@@ -109,6 +109,10 @@ MISTAKES = [
     (["loss=user/file"], "loss.path is not set: add loss.path=... to the command"),
     (["loss=user/file", "loss.path=nothing.py"], "nothing.py: no such file"),
     (["data.download=false", "data.root=nowhere"], "CIFAR-100 not found in"),
+    (["loss=null"], "Config group override must be a string or a list"),
+    (["loss=[equal,haw]"], "loss: a run needs one option of this group, as loss=NAME"),
+    (["~model"], "model: a run needs one option of this group"),
+    (["~save"], "save: a run needs it, and the command takes it out"),
     (["hydra/launcher=nope"], "hydra/launcher=nope: no such option; choose from"),
 ]
 
