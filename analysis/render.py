@@ -168,7 +168,7 @@ def _comments(lines: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
+    return re.sub(r"[|*<]", r"\\\g<0>", text)
 
 
 _LATEX = {ord(character): f"\\{character}" for character in "&%$#_{}"} | {

@@ -131,9 +131,11 @@ def _published(frame: pd.DataFrame, found: Sequence[Table]) -> dict[str, Sheet]:
         raise UserError(f"none of the runs are under the recipe of what is published ({reasons[0]})")
     for reason in reasons:
         print(f"analysis: not beside what is published: {reason}", file=sys.stderr)
-    return {
-        table.setting: published.sheet(published.beside(table, runs[table.setting])) for table in found if not departures[table.setting]
-    }
+    known = {table.setting: published.beside(table, runs[table.setting]) for table in found if not departures[table.setting]}
+    for table in found:
+        if known.get(table.setting) == []:
+            print(f"analysis: nothing was published for any entry of {table.title}", file=sys.stderr)
+    return {setting: published.sheet(beside) for setting, beside in known.items() if beside}
 
 
 def _print(

@@ -41,8 +41,11 @@ def test_parameters_of_a_strategy_are_named_as_perhaps_not_theirs(tmp_path: Path
     assert "haw (HAW): whether theirs has loss.beta=7, model.width=32 too is not known." in text
 
 
-def test_another_curriculum_is_another_strategy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "| haw" not in beside(capsys, written(tmp_path, RECIPE, curriculum="linear"))
+def test_another_curriculum_is_another_strategy_and_an_empty_sheet_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([written(tmp_path, RECIPE, curriculum="linear"), "--published", "--format", "markdown"]) == 0
+    said = capsys.readouterr()
+    assert "published best" not in said.out
+    assert "analysis: nothing was published for any entry of " in said.err
 
 
 def test_what_a_file_does_not_say_is_told_from_what_it_says_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

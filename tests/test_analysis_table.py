@@ -25,6 +25,7 @@ from analysis.collect import collect
 from analysis.notes import notes
 from analysis.results import read_results
 from analysis.row import COLUMNS
+from analysis.sheet import Sheet
 from analysis.statistics import resolvable
 from analysis.table import Entry, Summary, Table, tables
 
@@ -440,6 +441,10 @@ def test_runs_under_another_recipe_are_not_set_beside_the_published(grid: Grid, 
     line = capsys.readouterr().err.splitlines()[-1]
     assert "data.name is synthetic, published cifar100" in line
     assert re.search(r"schedule.epochs is [36], published 200", line)
+
+
+def test_names_are_not_taken_for_markup() -> None:
+    assert r"a\|b \<i> \*c\*" in render.sheet_markdown(Sheet("of names", "name", ["value"], [("a|b <i> *c*", ["1"])]))
 
 
 # ----------------------------------------------------------------------------------------------------------------- LaTeX
