@@ -194,7 +194,8 @@ def _counts(search: "Search") -> str:
     if search.elsewhere:
         said += f", {search.elsewhere} are other processes'"
     if search.outdated:
-        said += f", {len(search.outdated)} no longer count (other values, or no such result in the study)"
+        why = "other values, or no such result in the study"
+        said += f", {len(search.outdated)} no longer count ({why}), but the sampler still learns from them"
     return said
 
 
