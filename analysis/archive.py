@@ -82,11 +82,11 @@ def faults(record: Record) -> list[str]:
 def _metrics_faults(directory: Path, identity: dict[str, Any], result: dict[str, Any]) -> list[str]:
     try:
         rows = _epochs(directory)
-        found = outcome(rows) if rows else {}
+        if not rows:
+            return ["metrics.csv cannot be read, or has no epochs"]
+        found = outcome(rows)
     except (ValueError, KeyError, TypeError) as error:
         return [f"metrics.csv cannot be read ({summary(error)})"]
-    if not rows:
-        return ["metrics.csv cannot be read, or has no epochs"]
     planned = identity["schedule"]["epochs"]
     if [row["epoch"] for row in rows] != list(range(1, result["epochs"] + 1)):
         return [f"metrics.csv has not the epochs 1 to {result['epochs']} that its result says"]

@@ -53,11 +53,11 @@ def check(config: DictConfig) -> Settings:
 
 
 def _check_keys(node: DictConfig, schema: type, prefix: str = "") -> None:
-    known = {field.name for field in fields(schema)}
-    unknown = sorted(set(map(str, node)) - known)  # added with a +, which no schema stops
+    known, given = {field.name for field in fields(schema)}, set(map(str, node))
+    unknown = sorted(given - known)  # added with a +, which no schema stops
     if unknown:
         raise UserError(f"{prefix}{unknown[0]}: no such key; choose from {', '.join(sorted(known))}")
-    removed = sorted(known - set(map(str, node)))  # with a ~
+    removed = sorted(known - given)  # with a ~
     if removed:
         raise UserError(f"{prefix}{removed[0]}: a run needs it, and the command takes it out")
 

@@ -54,9 +54,8 @@ class Entry:
         tags = {"signature": description["signature"], "engine": str(engine), "overrides": " ".join(description["overrides"])}
         commit = provenance()["commit"]
         tags |= {"commit": commit} if commit else {}
-        return cls(
-            study, path.relative_to(study).as_posix() + suffix, name, params, tags, str(directory.attempt_record(1).get("started", ""))
-        )
+        began = str(directory.attempt_record(1).get("started", ""))
+        return cls(study, path.relative_to(study).as_posix() + suffix, name, params, tags, began)
 
 
 class Logger(ABC):
