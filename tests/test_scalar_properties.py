@@ -101,6 +101,14 @@ def test_a_constant_factor_cancels_where_the_docstring_says_so(name: str) -> Non
     torch.testing.assert_close(scaled, whole, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("name", sorted({*SCALAR} - {"equal", "log_sum"}))
+def test_warm_up_is_the_epochs_in_which_a_strategy_is_another(name: str) -> None:
+    uneven = [(fine * (1.5 if step % 2 else 1.0), coarse) for step, (fine, coarse) in enumerate(FALLING)]
+    weights, *others = (walk(make(each), uneven).unflatten(0, (-1, STEPS)) for each in (name, "equal", "log_sum"))
+    same = torch.isclose(weights, torch.stack(others), rtol=1e-9, atol=0).all(dim=(2, 3)).any(dim=0)
+    assert same.long().cumprod(0).sum() == make(name).warm_up()
+
+
 @pytest.mark.parametrize("name", SCALAR)
 def test_marked_capturable_reads_no_value_from_the_device(name: str) -> None:
     # A tensor without data raises where its value is asked for: by `item`, `cpu`, `tolist` or an `if`.

@@ -289,6 +289,13 @@ def test_a_fade_that_changes_nothing_is_remarked_upon(cli: CommandLine, argument
     assert ("note: the direction of this strategy's update of the trunk does not depend on" in ended.out) == said
 
 
+@pytest.mark.parametrize(("epochs", "said"), [(2, True), (3, False)])
+def test_run_that_ends_within_the_warm_up_says_so(cli: CommandLine, epochs: int, said: bool) -> None:
+    ended = cli(*TINY, f"schedule.epochs={epochs}", "loss=dwa")
+    assert ended.status == 0, ended
+    assert ("note: the first 2 epochs of this strategy are its warm-up" in ended.out) == said
+
+
 def test_what_the_engine_chose_is_said_once(cli: CommandLine) -> None:
     ended = cli("-m", *TINY, "schedule.epochs=1", "seed=1,2", "engine.device=cpu", "engine.precision=fp32", "engine.threads=1")
     assert ended.out.count("engine: cpu, fp32, channels last, not compiled, 1 thread") == 1

@@ -48,6 +48,10 @@ class Strategy(nn.Module):
         """The number that a step takes of its epoch, by way of `current_fade`; 1 where it takes none."""
         return 1.0
 
+    def warm_up(self) -> int:
+        """Number of epochs at a run's start in which every step is another strategy's: of a run that has no more, nothing is its own."""
+        return 0
+
     def branch(self, epoch: int, total_epochs: int) -> Hashable:
         """Whatever else a step takes of its epoch: one that is recorded as a CUDA graph serves the epochs in which this is the same."""
         return None

@@ -39,6 +39,10 @@ class DWA(ScalarStrategy):
         self.register_buffer("last_means", torch.full((2,), math.nan))
         self.register_buffer("ratios", torch.ones(2))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: `equal`'s."""
+        return 2
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         fine_weight, coarse_weight = 2 * torch.softmax(self.ratios / self.temperature, dim=0)
         return fine_weight * fine_loss + coarse_weight * coarse_loss

@@ -33,9 +33,13 @@ class DWABatch(ScalarStrategy):
         self.temperature = temperature
         self.register_buffer("previous", torch.ones(2))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: `equal`'s."""
+        return 1
+
     def branch(self, epoch: int, total_epochs: int) -> bool:
         """See `Strategy`."""
-        return epoch == 0
+        return epoch < self.warm_up()
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss.detach(), coarse_loss.detach()])

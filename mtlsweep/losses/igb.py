@@ -40,6 +40,10 @@ class IGB(ScalarStrategy):
         self.register_buffer("base", torch.full((2,), torch.nan))
         self.register_buffer("epochs_seen", torch.zeros((), dtype=torch.int64))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: `log_sum`'s."""
+        return self.base_epoch + 1
+
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss, coarse_loss])
         ratios = torch.nan_to_num(losses.detach() / self.base, nan=1.0, posinf=1.0)

@@ -40,9 +40,13 @@ class STCH(ScalarStrategy):
         self.register_buffer("nadir", torch.ones(2))
         self.register_buffer("epochs_seen", torch.zeros((), dtype=torch.int64))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: `log_sum`'s."""
+        return self.warmup_epochs + 1
+
     def branch(self, epoch: int, total_epochs: int) -> bool:
         """See `Strategy`."""
-        return epoch <= self.warmup_epochs
+        return epoch < self.warm_up()
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         losses = torch.stack([fine_loss, coarse_loss])

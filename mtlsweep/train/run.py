@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO
 
@@ -12,6 +12,7 @@ from torch import nn
 from mtlsweep import interrupt
 from mtlsweep.errors import UserError
 from mtlsweep.loggers import Entry, Tracking
+from mtlsweep.losses import Strategy
 from mtlsweep.progress import Display
 from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
@@ -64,11 +65,9 @@ class Run:
         if saved:
             checkpoint.restore(self.trainer, saved)
             self._say(f"resuming after epoch {len(self.rows)} of {self.epochs}")
-        elif getattr(self.strategy, "scale_invariant", False) and self._fades():
-            self._say(
-                "note: the direction of this strategy's update of the trunk does not depend on the coarse loss's scale: before it is "
-                "exactly 0 the curriculum changes the update's length and the coarse head's at most"
-            )
+        else:
+            for line in self._remarks():
+                self._say(line)
         self.saved_at = time.monotonic()
         self.unsaved: list[str] = []
 
@@ -122,6 +121,21 @@ class Run:
             kept = torch.load(self.claim.directory / "best.pt", map_location="cpu", mmap=True, weights_only=True)["epoch"]
         if kept != epoch:
             self._say(f"warning: the weights of the best epoch, {epoch}, were not kept (save=best was not asked for then)")
+
+    def _remarks(self) -> Iterator[str]:
+        """What combines into less than it is called."""
+        if not isinstance(self.strategy, Strategy):
+            return
+        if self.strategy.warm_up() >= self.epochs:
+            yield (
+                f"note: the first {self.strategy.warm_up()} epochs of this strategy are its warm-up, in which it is another one, and this "
+                f"run ends with epoch {self.epochs}: nothing of it is the strategy's own"
+            )
+        if self.strategy.scale_invariant and self._fades():
+            yield (
+                "note: the direction of this strategy's update of the trunk does not depend on the coarse loss's scale: before it is "
+                "exactly 0 the curriculum changes the update's length and the coarse head's at most"
+            )
 
     def _fades(self) -> bool:
         return len({self.curriculum(epoch, self.epochs) for epoch in range(self.epochs)}) > 1
