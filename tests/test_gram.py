@@ -333,6 +333,21 @@ def test_cr_mogm_averages_a_strategy_that_learns_from_epochs() -> None:
         make("cr_mogm", of="base")
 
 
+@pytest.mark.parametrize(("name", "settings"), [*((name, {}) for name in GRAM), ("cr_mogm", {"of": "gradnorm"})])
+def test_warm_up_is_the_epochs_in_which_all_weights_are_1(name: str, settings: dict[str, Any]) -> None:
+    strategy, own = make(name, **settings), []
+    for gradients in random_pairs(8, decades=1):
+        own.append(False)
+        for factor in (1.0, 2.0):
+            weights = weigh(strategy, factor * gradients)
+            own[-1] |= not torch.allclose(weights, torch.ones_like(weights), rtol=1e-9, atol=0)
+            for learned in strategy.parameters():
+                learned.data -= 0.1 * learned.grad  # as the optimizer does
+        if hasattr(strategy, "on_epoch_end"):
+            strategy.on_epoch_end(torch.tensor([4.0, 2.6]))
+    assert own.index(True) == strategy.warm_up()
+
+
 def test_gradnorms_logits_get_the_gradient_of_its_objective() -> None:
     strategy = GradNorm(alpha=1.5)
     gradients = pair(2.0, 0.5, 0.3, torch.float32)

@@ -36,6 +36,10 @@ class CRMOGM(GramStrategy):
         self.inner = _strategy(of)
         self.register_buffer("average", torch.full((2,), torch.nan, dtype=torch.float64))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: the average is of the other strategy's."""
+        return self.inner.warm_up()
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         new = self.inner.weights(gram, losses, epoch, total_epochs).double()
         self.average.copy_(torch.where(self.average.isnan(), new, torch.lerp(new, self.average, self.memory)))

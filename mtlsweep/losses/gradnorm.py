@@ -38,6 +38,10 @@ class GradNorm(GramStrategy):
         self.logits = nn.Parameter(torch.zeros(2))
         self.register_buffer("first_losses", torch.full((2,), torch.nan))
 
+    def warm_up(self) -> int:
+        """See `Strategy`: `equal`'s."""
+        return 1
+
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
         shares = torch.softmax(self.logits.detach(), dim=0)
         norms = gram.diagonal().sqrt()

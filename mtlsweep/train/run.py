@@ -126,10 +126,12 @@ class Run:
         """What combines into less than it is called."""
         if not isinstance(self.strategy, Strategy):
             return
-        if self.strategy.warm_up() >= self.epochs:
+        warm_up = self.strategy.warm_up()
+        if warm_up >= self.epochs:
+            first = "the first epoch of this strategy is" if warm_up == 1 else f"the first {warm_up} epochs of this strategy are"
             yield (
-                f"note: the first {self.strategy.warm_up()} epochs of this strategy are its warm-up, in which it is another one, and this "
-                f"run ends with epoch {self.epochs}: nothing of it is the strategy's own"
+                f"note: {first} its warm-up, in which it is another one, and this run ends with epoch {self.epochs}: "
+                "nothing of it is the strategy's own"
             )
         if self.strategy.scale_invariant and self._fades():
             yield (
