@@ -1,7 +1,7 @@
 """The engine as a subject of measurement. Nothing else here touches it, but for networks and data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain
 from typing import Any
@@ -19,6 +19,7 @@ from mtlsweep.randomness import seeded_torch, stream
 from mtlsweep.runs.provenance import code_version
 from mtlsweep.settings import build, check_call
 from mtlsweep.train.build import build_trainer
+from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine, device_name, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Lane, Turns, ready
@@ -26,7 +27,7 @@ from mtlsweep.train.processor import instructions
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
 
-__all__ = ["TINY", "Ours", "code_version", "dataset", "device_name", "instructions", "network", "optimizer"]
+__all__ = ["TINY", "Ours", "code_version", "dataset", "device_name", "few_channels", "instructions", "network", "optimizer"]
 
 SEED = 42
 # The recipe's (`conf/schedule/cosine200.yaml`).
@@ -51,6 +52,12 @@ def network(name: str, seed: int = SEED) -> TwoHeads:
     option, changes = NETWORKS[name]
     with seeded_torch(seed, "model"):
         return build(_call("model", option, changes))
+
+
+@cache
+def few_channels(name: str) -> bool:
+    """Whether a network's convolutions can be ours in Triton."""
+    return take_over(network(name)) > 0
 
 
 @cache
@@ -115,7 +122,8 @@ class Ours:
 
     def choices(self) -> str:
         """What the engine's settings resolve to here."""
-        return str(self._engine())
+        engine = self._engine()
+        return str(replace(engine, triton=engine.triton and few_channels(self.network)))
 
     def _evaluate(self, images: int) -> Callable[[], object]:
         run = _Run(self._trainer(self.batch, images), trains=False, evaluates=True)

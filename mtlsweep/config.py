@@ -71,6 +71,7 @@ class EngineConfig:
     channels_last: bool | None = None
     compile: bool | None = None
     graph: bool | None = None
+    triton: bool | None = None
     threads: int | None = None
 
 

@@ -25,7 +25,7 @@ from mtlsweep.train.graphs import RecordingFailed
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.two_gradients import receive, through
 
-AUTO = {"device": "cpu", "precision": "auto", "channels_last": None, "compile": None, "graph": None, "threads": None}
+AUTO = {"device": "cpu", "precision": "auto", "channels_last": None, "compile": None, "graph": None, "triton": None, "threads": None}
 # Ten full mini-batches and a partial one in an epoch.
 STEPS = ["schedule.batch_size=10", "data.train_size=105", "schedule.epochs=3"]
 

@@ -12,11 +12,13 @@ from conftest import EVERY_EPOCH, TINY, CommandLine, finish, start
 from recorded import BATCH, CPU, EPOCHS, Trained, built_in_images, ended, every_kind, make, plain_engine, refuses, tiny
 from small_network import batch, gradients, network
 from test_lanes import DRAWS_FROM_EVERYWHERE, numbers
+from torch import nn
 from trained import interrupt_after, metrics, result, train
 
 from mtlsweep.losses import Strategy
 from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.build import build_trainer
+from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
@@ -100,19 +102,57 @@ NETWORKS = {"resnet20": partial(resnet, 20), "resnet56": partial(resnet, 56), "v
 
 
 # Compiled only the one that takes least time for it.
-@pytest.mark.parametrize(("model", "compiled"), [*((model, False) for model in NETWORKS), ("resnet20", True)])
+@pytest.mark.parametrize(
+    ("model", "compiled", "triton"), [*((model, False, False) for model in NETWORKS), ("resnet20", True, False), ("resnet20", True, True)]
+)
 @pytest.mark.parametrize("name", ["equal", "pcgrad"])
-def test_real_networks_are_replayed_bit_for_bit(model: str, name: str, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_networks_are_replayed_bit_for_bit(
+    model: str, name: str, compiled: bool, triton: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With what `engine=auto` is on a GPU, in mini-batches of the recipe's size."""
-    engine = Engine(GPU, "bf16", channels_last=True, threads=1, compile=compiled, graph=True)
+    engine = Engine(GPU, "bf16", channels_last=True, threads=1, compile=compiled, graph=True, triton=triton)
     images = built_in_images(GPU, 1000)
     plain, replayed = (
         Trained.of(make(name), images, record, monkeypatch, engine, NETWORKS[model], batch_size=128) for record in (refuses, None)
     )
-    assert (replayed.trainer.engine.graph, replayed.trainer.engine.compile) == (True, compiled)
+    chosen = replayed.trainer.engine
+    assert (chosen.graph, chosen.compile, chosen.triton) == (True, compiled, triton)
     assert replayed.numbers == plain.numbers
     losses = [value for epoch in plain.numbers for value in epoch[0][:3]]
     assert min(losses) > 0  # what is no number reads as -1
+
+
+# Of ResNet-20 and -56: input and output channels, size, stride.
+LAYERS = [(3, 16, 32, 1), (16, 16, 32, 1), (16, 32, 32, 2), (32, 32, 16, 1), (32, 64, 16, 2), (64, 64, 8, 1)]
+
+
+@pytest.mark.parametrize("images_a_step", [128, 80, 1])
+@pytest.mark.parametrize(("inputs", "outputs", "size", "stride"), LAYERS)
+def test_convolutions_of_few_channels_are_those_of_torch(inputs: int, outputs: int, size: int, stride: int, images_a_step: int) -> None:
+    random = torch.Generator(GPU).manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=GPU, generator=random).bfloat16().to(memory_format=torch.channels_last)
+
+    given, weights = drawn(images_a_step, inputs, size, size), drawn(outputs, inputs, 3, 3)
+    arrives = drawn(images_a_step, outputs, size // stride, size // stride)
+    layer = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False).to(GPU).to(memory_format=torch.channels_last)
+    assert take_over(nn.Sequential(layer)) == 1
+    layer.weight.data.copy_(weights)
+    exact = [tensor.double().requires_grad_() for tensor in (given, weights)]
+    expected = nn.functional.conv2d(exact[0], exact[1], None, stride, 1)
+    of_images, of_weights = torch.autograd.grad(expected, exact, arrives.double())
+    wanted = [expected.detach(), of_weights, of_images][: 2 + (inputs > 3)]
+
+    def found() -> list[torch.Tensor]:
+        result = layer(given.requires_grad_(inputs > 3))  # nothing differentiates by the data set's pixels
+        return [result.detach(), *torch.autograd.grad(result, [layer.weight, *[given] * (inputs > 3)], arrives)]
+
+    first, second = found(), found()
+    for one, other, right, tolerance in zip(first, second, wanted, (4e-3, 1e-5, 4e-3), strict=False):
+        assert one.equal(other)
+        assert one.dtype == (torch.float32 if tolerance == 1e-5 else torch.bfloat16)
+        assert (one.double() - right).norm() < tolerance * right.norm()
 
 
 @pytest.mark.parametrize("name", ["equal", "pcgrad", "fairgrad", "graddrop", "famo"])

@@ -19,6 +19,7 @@ RUNGS = {
     "+ bf16": options("bf16", channels_last=True, compiled=False),
     "+ compiled": options("bf16", channels_last=True, compiled=True),
     "+ CUDA graph": options("bf16", channels_last=True, compiled=True, graph=True),
+    "+ Triton": options("bf16", channels_last=True, compiled=True, graph=True, triton=True),
 }
 
 
@@ -36,4 +37,5 @@ def run(setting: Setting) -> Iterator[Section]:
 def rungs(network: str, device: torch.device) -> dict[str, Options]:
     """Those of a network (see `choices.engines`) on a device."""
     possible = {name: chosen for name, chosen in RUNGS.items() if device.type == "cuda" or not chosen["graph"]}
-    return {name: chosen for name, chosen in possible.items() if not too_long(network, device, chosen)}
+    triton = subjects.few_channels(network)
+    return {name: chosen for name, chosen in possible.items() if not too_long(network, device, chosen) and (triton or not chosen["triton"])}

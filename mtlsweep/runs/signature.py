@@ -16,7 +16,9 @@ NEUTRAL = {
 
 # Settings that came after runs had been made: dotted key -> the value that means what was done before. At that value the key does not enter
 # the signature, so that earlier runs keep theirs.
-ADDED_LATER: dict[str, Any] = {"loss.heads": "own", "loss.length": "own", "loss.scope": "trunk", "loss.refresh": 1, "engine.compile": False}
+ADDED_LATER: dict[str, Any] = {
+    "loss.heads": "own", "loss.length": "own", "loss.scope": "trunk", "loss.refresh": 1, "engine.compile": False, "engine.triton": None,
+}  # fmt: skip
 
 # The code of these is covered by the commit that is recorded with a run; that of any other `_target_` enters by its content.
 OWN_PACKAGE = "mtlsweep."

@@ -37,6 +37,8 @@ def build_trainer(
         seed: of the order and the augmentation.
         say: tells the user a line: a warning where compiling failed.
     """
+    if engine.triton:
+        engine = _take_over(model, engine, say)
     model = model.to(engine.device).to(memory_format=engine.memory_format)
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
@@ -49,6 +51,17 @@ def build_trainer(
     if engine.graph:
         _record(trainer)
     return trainer
+
+
+def _take_over(model: TwoHeads, engine: Engine, say: Callable[[str], None]) -> Engine:
+    from mtlsweep.train import convolutions
+
+    try:
+        convolutions.try_out(engine)
+    except Exception as error:  # of many types
+        say(f"warning: Triton does not work here ({summary(error)}): convolutions are cuDNN's")
+        return replace(engine, triton=False)
+    return replace(engine, triton=convolutions.take_over(model) > 0)
 
 
 def _record(trainer: Trainer) -> None:

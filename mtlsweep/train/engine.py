@@ -30,6 +30,7 @@ class Engine:
         threads: of torch on the processor; on a CPU the rounding of sums depends on their number.
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
+        triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
     """
 
     device: torch.device
@@ -38,11 +39,13 @@ class Engine:
     threads: int
     compile: bool
     graph: bool
+    triton: bool = False
 
     def __str__(self) -> str:
         """What was chosen, for people."""
         layout = "channels last" if self.channels_last else "channels first"
         words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
+        words += ["Triton convolutions"] if self.triton else []
         words += ["CUDA graphs"] if self.graph else []
         words += [f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.device.type == "cpu" else []
         return ", ".join(words)
@@ -57,13 +60,15 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> dict[str, Any]:
-        """The choices as `result.json` keeps them."""
-        return asdict(self) | {"device": str(self.device)}
+        """The choices as `result.json` keeps them: Triton's convolutions where they are, for earlier results say nothing of them."""
+        chosen = asdict(self) | {"device": str(self.device)}
+        return chosen if self.triton else {name: value for name, value in chosen.items() if name != "triton"}
 
     def as_begun(self, described: dict[str, Any]) -> "Engine":
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
-        before = {"compile": False}  # of attempts that knew no such option
-        return replace(self, **{name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile")})
+        before = {"compile": False, "triton": False}  # of attempts that knew no such option
+        names = ("precision", "channels_last", "threads", "compile", "triton")
+        return replace(self, **{name: (before | described)[name] for name in names})
 
     def apply(self) -> None:
         """Prepare torch for a run."""
@@ -95,7 +100,8 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     loses = model in FASTER_AS_THEY_ARE and (device.type, precision) == ("cpu", "bf16")
     compiled = steps >= COMPILE_FROM_STEPS and not loses if settings["compile"] is None else settings["compile"]
     graph = device.type == "cuda" and settings["graph"] is not False
-    return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph)
+    triton = (device.type, precision, channels_last) == ("cuda", "bf16", True) and settings["triton"] is not False
+    return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton)
 
 
 def notes(settings: dict[str, Any], device: torch.device) -> list[str]:
@@ -105,6 +111,8 @@ def notes(settings: dict[str, Any], device: torch.device) -> list[str]:
     found = []
     if settings["graph"]:
         found.append("note: engine.graph=true: there are no CUDA graphs on a CPU; the steps are executed one by one")
+    if settings["triton"]:
+        found.append("note: engine.triton=true: there is no Triton on a CPU; convolutions are torch's")
     if settings["precision"] == "bf16" and not processor.fast_in_bf16():
         why = "has no instructions for it, and fp32 is several times as fast" if processor.lacks_bf16() else "is not known to gain by it"
         found.append(f"note: engine.precision=bf16: this processor {why}")

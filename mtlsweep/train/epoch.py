@@ -58,7 +58,9 @@ class Trainer:
         split = self.data.train
         images = self.data.prepare(split.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
         batch = Batch(images, split.fine[: self.batch_size], split.coarse[: self.batch_size])
-        self.compiled = compile_network(self.network, batch, EVAL_BATCH[self.engine.device.type], backward_passes(self.strategy))
+        # torch.func, by which both backward passes are compiled as one, cannot differentiate an operation that is not torch's own.
+        passes = frozenset({1}) if self.engine.triton else backward_passes(self.strategy)
+        self.compiled = compile_network(self.network, batch, EVAL_BATCH[self.engine.device.type], passes)
 
     def stop_recording(self, error: Exception) -> None:
         """Execute everything by Python from here on."""

@@ -1,0 +1,220 @@
+"""3 x 3 convolutions of few channels on a GPU, in Triton.
+
+cuDNN's kernels are made for many channels: with 16 to 64 of them most of a tile is idle, and of the gradients of the weights those that
+give the same bits twice pass through fp32 copies (benchmarks/README.md). Here a product's rows are pixels and its columns a layer's
+channels, all of them; sums over pixels are made in parts, which are added in the same order every time.
+
+Images and gradients are channels-last, `(B, C, H, W)`; weights `(O, C, 3, 3)` in any layout and in fp32, rounded to the images' precision
+as they are read. Products are summed in fp32.
+"""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+# Of a launch: rows of a tile, warps, pipeline stages; and what differs from that by the layer's channels (in, out). These were the fastest
+# of 7 to 14 that were tried of each on an H200, for the layers of ResNet-20 and mini-batches of 128 (benchmarks/README.md).
+TILES: dict[str, dict[str, int]] = {
+    "convolve": {"BLOCK_M": 128, "num_warps": 4, "num_stages": 3},
+    "input_gradient": {"BLOCK_M": 128, "num_warps": 4, "num_stages": 3},
+    "weight_gradient": {"BLOCK_K": 64, "BLOCK_M": 64, "CHUNK": 512, "num_warps": 4, "num_stages": 3},
+    "sum": {"BLOCK": 32, "AT_ONCE": 64, "num_warps": 4},
+}
+TILES_BY_CHANNELS: dict[tuple[str, int, int], dict[str, int]] = {
+    ("convolve", 3, 16): {"num_stages": 1},
+    ("convolve", 16, 16): {"BLOCK_M": 256},
+    ("convolve", 16, 32): {"num_warps": 2},
+    ("convolve", 32, 32): {"num_stages": 5},
+    ("convolve", 32, 64): {"BLOCK_M": 64},
+    ("convolve", 64, 64): {"BLOCK_M": 64},
+    ("input_gradient", 16, 16): {"BLOCK_M": 256},
+    ("input_gradient", 16, 32): {"BLOCK_M": 256},
+    ("input_gradient", 32, 64): {"num_warps": 8},
+    ("input_gradient", 64, 64): {"num_warps": 8},
+    ("weight_gradient", 3, 16): {"BLOCK_K": 32, "num_stages": 1},
+    ("weight_gradient", 16, 16): {"CHUNK": 1024},
+    ("weight_gradient", 16, 32): {"CHUNK": 256},
+    ("sum", 3, 16): {"BLOCK": 16},
+    ("sum", 32, 64): {"BLOCK": 64, "AT_ONCE": 32},
+    ("sum", 64, 64): {"BLOCK": 64, "AT_ONCE": 32},
+}
+# A product has at least so many columns and terms.
+LEAST = 16
+
+
+def convolve(images: torch.Tensor, weights: torch.Tensor, stride: int, precision: torch.dtype) -> torch.Tensor:
+    """The convolution with a padding of 1: `(B, O, H / stride, W / stride)` in a precision."""
+    batch, inputs, height, width = images.shape
+    result = _empty((batch, len(weights), -(-height // stride), -(-width // stride)), precision, images)
+    strides = dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), weights.stride(), strict=True))
+    _correlate(images, weights, result, _tiles("convolve", inputs, len(weights)), **strides, DOWN=stride, UP=1, FLIP=False)
+    return result
+
+
+def input_gradient(gradient: torch.Tensor, weights: torch.Tensor, stride: int, height: int, width: int) -> torch.Tensor:
+    """Gradient of the result -> that of images of a height and a width: `(B, C, height, width)`, in the same precision.
+
+    Raises:
+        NotImplementedError: of fewer than `LEAST` channels: nothing here differentiates by the pixels of a data set.
+    """
+    inputs = weights.shape[1]
+    if inputs < LEAST:
+        raise NotImplementedError(f"the gradient of images of {inputs} channels; engine.triton=false has it")
+    result = _empty((len(gradient), inputs, height, width), gradient.dtype, gradient)
+    strides = dict(zip(("W_IN", "W_OUT", "W_R", "W_S"), weights.stride(), strict=True))
+    _correlate(gradient, weights, result, _tiles("input_gradient", inputs, len(weights)), **strides, DOWN=1, UP=stride, FLIP=True)
+    return result
+
+
+def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
+    """Gradient of the result -> that of the weights: in fp32 and in their layout."""
+    inputs, outputs = weights.shape[1], len(weights)
+    rows = gradient.numel() // outputs
+    tiles, of_sum = _tiles("weight_gradient", inputs, outputs), _tiles("sum", inputs, outputs)
+    count = triton.cdiv(rows, tiles["CHUNK"])
+    parts = torch.empty((count, 9 * inputs, outputs), dtype=torch.float32, device=images.device)
+    grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), count)
+    sizes = _sizes(images, gradient)
+    _weight_gradient_parts[grid](images, gradient, parts, rows, **sizes, STRIDE=stride, **tiles)
+    result = torch.empty_like(weights, dtype=torch.float32)
+    strides = dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), result.stride(), strict=True))
+    _weight_gradient_sum[(triton.cdiv(9 * inputs * outputs, of_sum["BLOCK"]),)](
+        parts, result, COUNT=count, CI=inputs, CO=outputs, **strides, **of_sum
+    )
+    return result
+
+
+def _correlate(given: torch.Tensor, weights: torch.Tensor, result: torch.Tensor, tiles: dict[str, int], **how: Any) -> None:
+    rows, inputs = result.numel() // result.shape[1], given.shape[1]
+    sizes = _sizes(given, result)
+    terms = inputs if inputs >= LEAST else triton.next_power_of_2(9 * inputs)
+    _correlation[(triton.cdiv(rows, tiles["BLOCK_M"]),)](given, weights, result, rows, **sizes, **how, BLOCK_K=terms, **tiles)
+
+
+def _sizes(given: torch.Tensor, result: torch.Tensor) -> dict[str, int]:
+    return dict(zip(("CI", "HI", "WI", "CO", "HO", "WO"), (*given.shape[1:], *result.shape[1:]), strict=True))
+
+
+def _tiles(kind: str, inputs: int, outputs: int) -> dict[str, int]:
+    return TILES[kind] | TILES_BY_CHANNELS.get((kind, inputs, outputs), {})
+
+
+def _empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
+    return torch.empty(size, dtype=precision, device=like.device, memory_format=torch.channels_last)
+
+
+@triton.jit
+def _correlation(  # type: ignore[no-untyped-def]
+    given,
+    weights,
+    result,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    DOWN: tl.constexpr,
+    UP: tl.constexpr,
+    FLIP: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+) -> None:
+    """Rows are pixels of the result, columns its channels. UP: between the pixels of what is given lie UP - 1 zeros. FLIP: the weights the
+    other way round."""
+    m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.arange(0, CO)
+    across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
+    total = tl.zeros((BLOCK_M, CO), dtype=tl.float32)
+    if CI == BLOCK_K:
+        k = tl.arange(0, BLOCK_K)
+        for tap in range(9):
+            r, s = tap // 3, tap % 3
+            h, v = down * DOWN + r - 1, across * DOWN + s - 1
+            inside = (m < rows) & (h >= 0) & (h < HI * UP) & (v >= 0) & (v < WI * UP)
+            if UP > 1:
+                inside = inside & (h % UP == 0) & (v % UP == 0)
+                h, v = h // UP, v // UP
+            a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
+            if FLIP:
+                r, s = 2 - r, 2 - s
+            b = tl.load(weights + r * W_R + s * W_S + k[:, None] * W_IN + n[None, :] * W_OUT)
+            total = tl.dot(a.to(result.dtype.element_ty), b.to(result.dtype.element_ty), total)
+    else:  # too few channels for a product of their own: all nine neighbours are one
+        k = tl.arange(0, BLOCK_K)
+        tap, c = k // CI, k % CI
+        r, s = tap // 3, tap % 3
+        h, v = down[:, None] * DOWN + r[None, :] - 1, across[:, None] * DOWN + s[None, :] - 1
+        inside = (m < rows)[:, None] & (tap < 9)[None, :] & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
+        a = tl.load(given + ((image[:, None] * HI + h) * WI + v) * CI + c[None, :], mask=inside, other=0.0)
+        b = tl.load(weights + (r * W_R + s * W_S + c * W_IN)[:, None] + n[None, :] * W_OUT, mask=(tap < 9)[:, None], other=0.0)
+        total = tl.dot(a.to(result.dtype.element_ty), b.to(result.dtype.element_ty), total)
+    tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=(m < rows)[:, None])
+
+
+@triton.jit
+def _weight_gradient_parts(  # type: ignore[no-untyped-def]
+    images,
+    gradient,
+    parts,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    STRIDE: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+) -> None:
+    """Rows are places of the weights (neighbour and input channel), columns the output channels; summed over CHUNK pixels."""
+    k = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
+    n = tl.arange(0, CO)
+    tap, c = k // CI, k % CI
+    r, s = tap // 3, tap % 3
+    total = tl.zeros((BLOCK_K, CO), dtype=tl.float32)
+    for start in range(0, CHUNK, BLOCK_M):
+        m = tl.program_id(1) * CHUNK + start + tl.arange(0, BLOCK_M)
+        across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
+        h, v = down[:, None] * STRIDE + r[None, :] - 1, across[:, None] * STRIDE + s[None, :] - 1
+        inside = (m < rows)[:, None] & (k < 9 * CI)[None, :] & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
+        a = tl.load(images + ((image[:, None] * HI + h) * WI + v) * CI + c[None, :], mask=inside, other=0.0)
+        g = tl.load(gradient + m[:, None] * CO + n[None, :], mask=(m < rows)[:, None], other=0.0)
+        total = tl.dot(tl.trans(a.to(gradient.dtype.element_ty)), g, total)
+    places = (tl.program_id(1) * 9 * CI + k)[:, None] * CO + n[None, :]
+    tl.store(parts + places, total, mask=(k < 9 * CI)[:, None])
+
+
+@triton.jit
+def _weight_gradient_sum(  # type: ignore[no-untyped-def]
+    parts,
+    result,
+    COUNT: tl.constexpr,
+    CI: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    BLOCK: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros((AT_ONCE, BLOCK), dtype=tl.float32)
+    for start in range(0, COUNT, AT_ONCE):
+        p = start + tl.arange(0, AT_ONCE)
+        there = (p < COUNT)[:, None] & (e < 9 * CI * CO)[None, :]
+        total += tl.load(parts + p[:, None] * (9 * CI * CO) + e[None, :], mask=there, other=0.0)
+    k, n = e // CO, e % CO
+    tap, c = k // CI, k % CI
+    places = n * W_OUT + c * W_IN + (tap // 3) * W_R + (tap % 3) * W_S
+    tl.store(result + places, tl.sum(total, 0), mask=e < 9 * CI * CO)
