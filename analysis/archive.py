@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from analysis.same_code import committed_as
 from mtlsweep.errors import UserError, summary
-from mtlsweep.runs import Record, State, files, progress, scan
+from mtlsweep.runs import Record, RunDirectory, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
 from mtlsweep.runs.signature import signature
 
@@ -18,6 +19,8 @@ _PLACES = ("runs_dir", "data.root", "loss.path")
 
 # What of an attempt's provenance says nothing about whose machine it was.
 _PROVENANCE = ("commit", "dirty", "python", "versions")
+# And what an archive adds: the commit that has the code, where it was committed after the run.
+COMMITTED = "committed"
 
 
 def take(studies: Sequence[Path], archive: Path) -> list[Path]:
@@ -41,10 +44,11 @@ def take(studies: Sequence[Path], archive: Path) -> list[Path]:
     for path, copy in places.items():
         if first.setdefault(copy, path) != path and _differs(path, first[copy]):
             wrong.append(f"{path}: is another result than {first[copy]}")
-    _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record)] + wrong)
+    committed = {record.path: committed_as(study, record) for study, record in finished if record.result and record.result["dirty"]}
+    _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record, committed.get(record.path))] + wrong)
     new = {copy: path for copy, path in first.items() if not (copy / "result.json").exists()}
     for copy, path in new.items():
-        _copy(path, copy)
+        _copy(path, copy, committed.get(path))
     return list(new)
 
 
@@ -54,7 +58,13 @@ def check(archive: Path) -> None:
     Raises:
         UserError: it does; a line for each fault.
     """
-    _refuse([f"{record.path}: {fault}" for record in scan(archive) for fault in faults(record)])
+    _refuse([f"{record.path}: {fault}" for record in scan(archive) for fault in faults(record, _committed(record))])
+
+
+def _committed(record: Record) -> str | None:
+    """What was found when it was taken in."""
+    found: str | None = RunDirectory(record.path).attempt_record(1).get("provenance", {}).get(COMMITTED)
+    return found if record.result and record.result["attempts"] == 1 else None
 
 
 def _refuse(wrong: Sequence[str]) -> None:
@@ -62,8 +72,13 @@ def _refuse(wrong: Sequence[str]) -> None:
         raise UserError("\n".join(wrong))
 
 
-def faults(record: Record) -> list[str]:
-    """Why a run must not be published: it is not finished, not what its signature says, not whole, or of code that nobody can look up."""
+def faults(record: Record, committed: str | None = None) -> list[str]:
+    """Why a run must not be published: it is not finished, not what its signature says, not whole, or of code that nobody can look up.
+
+    Args:
+        record: of the run.
+        committed: the commit that has its code, where it was made with uncommitted changes.
+    """
     run, result = record.run, record.result
     if record.problem or not result:
         return [record.problem or f"is not finished ({record.state.value})"]
@@ -73,7 +88,7 @@ def faults(record: Record) -> list[str]:
         (record.path.name != f"seed{run['seed']}-{hashed[:8]}", f"its directory should be named seed{run['seed']}-{hashed[:8]}"),
         (run["identity"]["seed"] != run["seed"], f"its seed is {run['seed']}, that of its settings {run['identity']['seed']}"),
         (result["signature"] != hashed, f"its result is another run's ({result['signature'][:12]})"),
-        (result["commit"] is None or result["dirty"] is not False, "the code that made it is in no commit"),
+        (result["commit"] is None or (result["dirty"] is not False and not committed), "the code that made it is in no commit"),
         (not _has_source(record), "its own strategy file is missing or changed"),
     ]
     return [fault for is_wrong, fault in wrong if is_wrong] + _metrics_faults(record.path, run["identity"], result)
@@ -124,12 +139,12 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _copy(path: Path, copy: Path) -> None:
+def _copy(path: Path, copy: Path, committed: str | None) -> None:
     """The result last: a copy that was interrupted has none, and is no finished run."""
     (copy / "attempts").mkdir(parents=True, exist_ok=True)
     for attempt in sorted((path / "attempts").glob("*.json")):
         known = files.read_json(attempt) or {}
-        kept = {key: known.get("provenance", {}).get(key) for key in _PROVENANCE}
+        kept = {key: known.get("provenance", {}).get(key) for key in _PROVENANCE} | ({COMMITTED: committed} if committed else {})
         files.write_json(copy / "attempts" / attempt.name, {"provenance": kept, "started": known.get("started")})
     run = files.read_json(path / "run.json") or {}
     files.write_json(copy / "run.json", run | {"overrides": [text for text in run["overrides"] if text.partition("=")[0] not in _PLACES]})

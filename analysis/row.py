@@ -122,17 +122,18 @@ def _outcome(record: Record) -> dict[str, Any]:
         "precision": engine.get("precision"),
         "resolved_engine": ", ".join(f"{key}={value}" for key, value in engine.items()),
         "device_hours": (result["seconds"] if own is None else own) / 3600,
-        "torch": _torch(record.path, result["attempts"]),
+        **_of_attempt(record.path, result),
         "changed_midway": ", ".join(result.get("changed_midway", [])) or None,
         "error": result["reason"],
     }
 
 
-def _torch(directory: Path, attempt: int) -> str | None:
-    """The version that the attempt used; None where nothing is known of it."""
-    provenance = RunDirectory(directory).attempt_record(attempt).get("provenance") or {}
-    version: str | None = (provenance.get("versions") or {}).get("torch")
-    return version
+def _of_attempt(directory: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """What the last attempt's record says: the version of torch, None where nothing is known of it, and, of a published run, the commit to
+    which changes were committed that were uncommitted then."""
+    provenance = RunDirectory(directory).attempt_record(result["attempts"]).get("provenance") or {}
+    committed = provenance.get("committed")
+    return {"torch": (provenance.get("versions") or {}).get("torch")} | ({"commit": committed, "dirty": False} if committed else {})
 
 
 def _checked(found: dict[str, Any]) -> dict[str, Any]:

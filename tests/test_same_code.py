@@ -1,0 +1,117 @@
+"""The commit that has the code of a run that was made with uncommitted changes."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from studies import make_cell
+from test_publish import edit, finished
+
+from analysis import same_code
+from analysis.__main__ import main
+from analysis.same_code import find_commit
+from mtlsweep.runs import SweepRecord
+
+
+class Repository:
+    """One with a commit of two files, one of them of the code."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir()
+        self.git("init", "--quiet")
+        self.base = self.commit({"run.py": "1\n", "notes.md": "1\n"})
+
+    def git(self, *arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(["git", "-C", str(self.path), *who, *arguments], capture_output=True, text=True, check=True).stdout
+
+    def write(self, contents: dict[str, str]) -> None:
+        for name, content in contents.items():
+            (self.path / name).write_text(content)
+        self.git("add", "--all")
+
+    def commit(self, contents: dict[str, str]) -> str:
+        self.write(contents)
+        self.git("commit", "--quiet", "--message", "m")
+        return self.git("rev-parse", "HEAD").strip()
+
+    def changes(self, contents: dict[str, str], path: Path) -> Path:
+        """A diff from the commit at hand, which stays as it is."""
+        self.write(contents)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"# changes since {self.base}\n" + self.git("diff", "--cached"))
+        self.git("reset", "--quiet", "--hard")
+        return path
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    made = Repository(tmp_path / "repository")
+    monkeypatch.setattr(same_code, "_REPOSITORY", made.path)
+    return made
+
+
+def test_the_first_commit_with_the_same_code_is_found(repository: Repository, tmp_path: Path) -> None:
+    changes = repository.changes({"run.py": "2\n", "notes.md": "2\n"}, tmp_path / "code.diff")
+    repository.commit({"run.py": "3\n"})
+    assert find_commit(repository.path, repository.base, changes) is None
+    meant = repository.commit({"run.py": "2\n", "notes.md": "something else\n"})
+    repository.commit({"notes.md": "4\n"})
+    assert find_commit(repository.path, repository.base, changes) == meant
+    assert repository.git("status", "--porcelain") == ""
+
+
+def test_changes_that_do_not_fit_or_are_cut_are_of_no_commit(repository: Repository, tmp_path: Path) -> None:
+    changes = repository.changes({"run.py": "2\n"}, tmp_path / "code.diff")
+    repository.commit({"run.py": "2\n"})
+    assert find_commit(repository.path, "0" * 40, changes) is None
+    changes.write_text(changes.read_text()[:-4])
+    assert find_commit(repository.path, repository.base, changes) is None
+
+
+def dirty_run(study: Path, repository: Repository) -> Path:
+    path = finished(study)
+    edit(path / "result.json", commit=repository.base, dirty=True)
+    attempt = json.loads((path / "attempts" / "1.json").read_text())
+    edit(path / "attempts" / "1.json", provenance=attempt["provenance"] | {"commit": repository.base, "dirty": True})
+    return path
+
+
+@pytest.mark.parametrize("kept", ["sweep", "run"])
+def test_run_whose_changes_were_committed_later_is_published_as_of_that_commit(repository: Repository, tmp_path: Path, kept: str) -> None:
+    study, results = tmp_path / "runs" / "s", tmp_path / "results"
+    path = dirty_run(study, repository)
+    folder = study / ".sweeps" / "1"
+    SweepRecord.write(folder, [make_cell(study)])
+    repository.changes({"run.py": "2\n"}, folder / "code.diff" if kept == "sweep" else path / "attempts" / "1.diff")
+    assert main(["publish", str(results), str(study)]) == 2
+    commit = repository.commit({"run.py": "2\n"})
+    assert main(["publish", str(results), str(study)]) == 0
+    assert main(["publish", str(results)]) == 0
+    (row,) = pd.read_csv(results / "results.csv").to_dict("records")
+    assert (row["commit"], row["dirty"]) == (commit, False)
+    assert "uncommitted" not in (results / "table.md").read_text()
+    copied = results / "runs" / path.relative_to(study)
+    assert (copied / "result.json").read_text() == (path / "result.json").read_text()
+
+
+def test_run_that_was_continued_or_has_two_diffs_is_refused(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, results = tmp_path / "runs" / "s", tmp_path / "results"
+    path = dirty_run(study, repository)
+    first = repository.changes({"run.py": "2\n"}, path / "attempts" / "1.diff")
+    repository.commit({"run.py": "2\n"})
+    folder = study / ".sweeps" / "1"
+    SweepRecord.write(folder, [make_cell(study)])
+    (folder / "code.diff").write_text(first.read_text())
+    assert main(["publish", str(results), str(study)]) == 2
+    (folder / "code.diff").unlink()
+    edit(path / "result.json", attempts=2)
+    assert main(["publish", str(results), str(study)]) == 2
+    assert capsys.readouterr().err.count("the code that made it is in no commit") == 2
+    edit(path / "result.json", attempts=1)
+    assert main(["publish", str(results), str(study)]) == 0
