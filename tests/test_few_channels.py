@@ -4,17 +4,26 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
+from recorded import CPU, built_in_images, make
+from test_engine import AUTO
 from torch import nn
 
-from mtlsweep.models import resnet, vgg_bn
+from mtlsweep.models import TwoHeads, resnet, vgg_bn
+from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import FewChannels, fits, take_over
+from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.epoch import Trainer
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
 from interpreted import CASES  # loads it
+
+from mtlsweep.train import few_channels
 
 
 @pytest.mark.processes
@@ -57,3 +66,57 @@ def test_layers_of_few_channels_are_taken_over_and_keep_their_parameters() -> No
 def test_other_layers_stay_as_they_are(other: nn.Conv2d) -> None:
     assert fits(nn.Conv2d(16, 16, 3, padding=1, bias=False))
     assert not fits(other)
+
+
+BF16 = Engine(torch.device("cpu"), "bf16", channels_last=True, threads=1, compile=False, graph=False, triton=True)
+RECIPE = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "batch_size": 8}
+
+
+def built(model: TwoHeads, said: list[str]) -> Trainer:
+    return build_trainer(model, make("equal"), built_in_images(CPU), BF16, RECIPE, seed=1, say=said.append)
+
+
+def test_where_a_kernel_fails_the_layers_are_torchs_again_and_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*arguments: object) -> None:
+        raise RuntimeError("out of resource: shared memory")
+
+    monkeypatch.setattr(few_channels, "weight_gradient", too_large)
+    monkeypatch.setattr(few_channels, "convolve", in_torch)
+    monkeypatch.setattr(few_channels, "input_gradient", lambda gradient, *rest: torch.zeros_like(gradient))
+    model, said = resnet(8), list[str]()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainer = built(model, said)
+    assert said == ["warning: convolutions in Triton do not work here (RuntimeError: out of resource: shared memory): they are cuDNN's"]
+    assert not trainer.engine.triton
+    assert {type(layer) for layer in model.modules() if isinstance(layer, nn.Conv2d)} == {nn.Conv2d}
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert model.training
+
+
+def in_torch(images: torch.Tensor, weights: torch.Tensor, stride: int, precision: torch.dtype) -> torch.Tensor:
+    result = nn.functional.conv2d(images.to(precision), weights.to(precision), None, stride, 1)
+    return result.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("began", "goes_on", "expected"), [("cuda", "cuda", True), ("cuda", "cpu", False), ("cpu", "cuda", False)])
+def test_resumed_run_keeps_what_it_began_with_where_that_exists(began: str, goes_on: str, expected: bool) -> None:
+    first, second = (replace(BF16, device=torch.device(name), triton=name == "cuda") for name in (began, goes_on))
+    assert second.as_begun(first.describe()).triton is expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"), [({}, True), ({"triton": False}, False), ({"precision": "fp32"}, False), ({"channels_last": False}, False)]
+)
+def test_auto_has_triton_in_bf16_and_channels_last_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert resolve(AUTO | {"device": "cuda"} | changed).triton is expected
+    assert not resolve(AUTO | changed).triton
+
+
+def test_wider_networks_are_not_tried() -> None:
+    said = list[str]()
+    assert not built(vgg_bn(11), said).engine.triton
+    assert not said

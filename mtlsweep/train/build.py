@@ -37,9 +37,9 @@ def build_trainer(
         seed: of the order and the augmentation.
         say: tells the user a line: a warning where compiling failed.
     """
-    if engine.triton:
-        engine = _take_over(model, engine, say)
     model = model.to(engine.device).to(memory_format=engine.memory_format)
+    if engine.triton:
+        engine = replace(engine, triton=_taken_over(model, images, engine, say))
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
     sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
@@ -53,15 +53,22 @@ def build_trainer(
     return trainer
 
 
-def _take_over(model: TwoHeads, engine: Engine, say: Callable[[str], None]) -> Engine:
+def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> bool:
+    """Whether the model's convolutions are now our own kernels."""
     from mtlsweep.train import convolutions
 
+    if not convolutions.take_over(model):
+        return False
     try:
-        convolutions.try_out(engine)
+        with engine.autocast():
+            convolutions.try_out(model, images.prepare(images.train.images[:1].permute(0, 3, 1, 2), engine))
+    except torch.OutOfMemoryError:
+        raise  # which says nothing about the kernels
     except Exception as error:  # of many types
-        say(f"warning: Triton does not work here ({summary(error)}): convolutions are cuDNN's")
-        return replace(engine, triton=False)
-    return replace(engine, triton=convolutions.take_over(model) > 0)
+        convolutions.give_back(model)
+        say(f"warning: convolutions in Triton do not work here ({summary(error)}): they are cuDNN's")
+        return False
+    return True
 
 
 def _record(trainer: Trainer) -> None:

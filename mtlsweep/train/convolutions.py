@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlsweep.train.engine import Engine
+from mtlsweep.models import TwoHeads
 
 # Channels (in, out) for which the kernels were the faster ones, of ResNets of 16, 32 and 64 channels; an input of three is an image.
 CHANNELS = {(3, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64)}
@@ -39,16 +39,32 @@ def fits(layer: nn.Conv2d) -> bool:
     return type(layer) is nn.Conv2d and plain and (layer.in_channels, layer.out_channels) in CHANNELS
 
 
-def try_out(engine: Engine) -> None:
-    """Compile a kernel and execute it.
+def give_back(model: nn.Module) -> None:
+    """Have all layers convolved by torch again."""
+    for layer in model.modules():
+        if type(layer) is FewChannels:
+            layer.__class__ = nn.Conv2d  # type: ignore[assignment]
+
+
+def try_out(model: TwoHeads, images: torch.Tensor) -> None:
+    """Compile the kernels of a model's layers, and execute them once. The model is left as it is.
+
+    Args:
+        model: taken over, on its device.
+        images: one, as the network takes it, `(1, 3, H, W)`.
 
     Raises:
-        Exception: of many types, where there is no Triton, or it fails.
+        Exception: of many types, where there is no Triton, or a kernel does not suit the GPU.
     """
-    images, weights = torch.ones(1, 3, 4, 4, device=engine.device), torch.ones(16, 3, 3, 3, device=engine.device)
-    found = _convolve(images, weights, 1)[0, 0, 1, 1].item()
-    if found != 27:
-        raise RuntimeError(f"a sum of 27 ones is {found:g}")
+    training = model.training
+    model.eval()  # BatchNorm learns nothing
+    try:
+        features = model.trunk(images)
+        torch.autograd.grad(features.float().sum(), list(model.trunk.parameters()))
+        if not features.isfinite().all():
+            raise RuntimeError("the features of an image are not finite")
+    finally:
+        model.train(training)
 
 
 @torch.library.custom_op("mtlsweep::convolve", mutates_args=())

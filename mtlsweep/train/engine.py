@@ -67,8 +67,9 @@ class Engine:
     def as_begun(self, described: dict[str, Any]) -> "Engine":
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
         before = {"compile": False, "triton": False}  # of attempts that knew no such option
-        names = ("precision", "channels_last", "threads", "compile", "triton")
-        return replace(self, **{name: (before | described)[name] for name in names})
+        kept = {name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile", "triton")}
+        # On another kind of device, which the result tells of, there is no such thing.
+        return replace(self, **kept | {"triton": kept["triton"] and self.device.type == "cuda"})
 
     def apply(self) -> None:
         """Prepare torch for a run."""
