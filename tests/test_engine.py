@@ -20,7 +20,7 @@ from mtlsweep.train import build as build_module
 from mtlsweep.train import processor
 from mtlsweep.train import run as run_module
 from mtlsweep.train.compilation import compile_network
-from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, notes, resolve
+from mtlsweep.train.engine import COMPILE_FROM_STEPS, Engine, notes, resolve, resolve_run
 from mtlsweep.train.graphs import RecordingFailed
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.two_gradients import receive, through
@@ -159,10 +159,10 @@ def test_without_a_compiler_a_run_goes_on_as_it_is_and_says_so(cli: CommandLine,
 
 
 def record_with(record: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def graphs_everywhere(settings: dict[str, Any], *run: Any) -> Engine:
-        return replace(resolve(settings, *run), graph=True)
+    def graphs_everywhere(settings: dict[str, Any]) -> Engine:
+        return replace(resolve_run(settings), graph=True)
 
-    monkeypatch.setattr(run_module, "resolve", graphs_everywhere)
+    monkeypatch.setattr(run_module, "resolve_run", graphs_everywhere)
     monkeypatch.setattr(build_module, "CudaRecorder", lambda: record)
 
 

@@ -59,7 +59,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "model": {"_target_": "mtlsweep.models.resnet", "depth": 8, "width": 2},
         "loss": call_of(OPTIONS / "haw.yaml"),
         "curriculum": {"_target_": "mtlsweep.curriculum.Constant", "value": 1.0},
-        "data": {"name": "synthetic", "train_size": 100, "test_size": 100},
+        "data": {"name": "synthetic", "train_size": 100, "test_size": 100, "validation": 0},
         "schedule": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 50, "epochs": 3},
         "engine": AUTO,
         "seed": 1,
@@ -99,6 +99,24 @@ def test_a_strategy_that_cannot_be_recorded_is_measured_as_it_is_executed(monkey
     trial = Trial(settings(), replace(resolve(AUTO), graph=True))
     assert all(trial.measure(lanes) is not None for lanes in (1, 2))
     trial.end()
+
+
+@pytest.mark.parametrize(("epochs", "compiled"), [(3, False), (2500, True)])
+def test_a_trial_is_compiled_where_the_run_will_be(monkeypatch: pytest.MonkeyPatch, epochs: int, compiled: bool) -> None:
+    tried: list[Engine] = []
+
+    class Tried(Trial):
+        def __init__(self, settings: dict[str, Any], engine: Engine) -> None:
+            tried.append(engine)
+            super().__init__(settings, replace(engine, compile=False))
+
+        def measure(self, lanes: int) -> Measured | None:
+            return Measured(100.0, 1)
+
+    monkeypatch.setattr(packing, "Trial", Tried)
+    given = settings()
+    assert packing._try(given | {"schedule": given["schedule"] | {"epochs": epochs}}, 4).number == 1
+    assert [engine.compile for engine in tried] == [compiled]
 
 
 def test_on_a_cpu_there_is_one_lane_without_a_trial(cli: CommandLine) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from mtlsweep.errors import UserError
+from mtlsweep.settings import train_images
 from mtlsweep.train import processor
 from mtlsweep.train.host_memory import keep_freed_memory
 
@@ -103,6 +104,13 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     graph = device.type == "cuda" and settings["graph"] is not False
     triton = (device.type, precision, channels_last) == ("cuda", "bf16", True) and settings["triton"] is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton)
+
+
+def resolve_run(settings: dict[str, Any]) -> Engine:
+    """Choose what the settings of a run leave open, for its length and its network. Raises as `resolve` does."""
+    schedule = settings["schedule"]
+    steps = schedule["epochs"] * -(-train_images(settings["data"]) // schedule["batch_size"])
+    return resolve(settings["engine"], steps, settings["model"]["_target_"])
 
 
 def notes(settings: dict[str, Any], device: torch.device) -> list[str]:

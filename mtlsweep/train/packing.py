@@ -2,7 +2,6 @@
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import count
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from mtlsweep.randomness import seeded_torch
 from mtlsweep.runs.signature import source_file
 from mtlsweep.settings import CALLS, build
 from mtlsweep.train.build import build_trainer
-from mtlsweep.train.engine import Engine, resolve
+from mtlsweep.train.engine import Engine, resolve, resolve_run
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.resident import resident
@@ -81,7 +80,8 @@ def _gain(best: Measured, alone: Measured) -> str:
 
 
 def find_lanes(runs: Sequence[dict[str, Any]]) -> Lanes:
-    """How many of these runs are to take turns in this process. On a GPU that takes some seconds; nothing of it is kept.
+    """How many of these runs are to take turns in this process. On a GPU that takes some seconds and, where runs are compiled, the time of
+    that; nothing else of it is kept.
 
     The first one on a GPU is tried that has no code of a user's own, which is executed nowhere but in its run.
 
@@ -104,8 +104,8 @@ def find_lanes(runs: Sequence[dict[str, Any]]) -> Lanes:
 
 
 def _try(settings: dict[str, Any], most: int) -> Lanes:
-    # Not compiled: that takes longer than all the rest, and changes little in how many runs a GPU takes.
-    trial = Trial(settings, replace(resolve(settings["engine"]), compile=False))
+    # Compiled where the run will be: that takes longer than all the rest, but is kept, and the run need not do it again.
+    trial = Trial(settings, resolve_run(settings))
     try:
         return search(trial.measure, most, trial.free)
     finally:

@@ -18,10 +18,10 @@ from mtlsweep.randomness import seed_globals, seeded_torch
 from mtlsweep.runs import Claim
 from mtlsweep.runs.outcome import Row, best, selection_metric
 from mtlsweep.runs.provenance import origin
-from mtlsweep.settings import build, train_images
+from mtlsweep.settings import build
 from mtlsweep.train import checkpoint, log
 from mtlsweep.train.build import build_trainer
-from mtlsweep.train.engine import Engine, device_name, notes, resolve
+from mtlsweep.train.engine import Engine, device_name, notes, resolve_run
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Turns, fair_clock
 from mtlsweep.train.optimizer import set_learning_rate
@@ -49,8 +49,7 @@ class Run:
         self.epochs: int = settings["schedule"]["epochs"]
         self.curriculum: Callable[[int, int], float] = build(settings["curriculum"])
         self.tracking = Tracking(build(settings["logger"]), self._say)
-        steps = self.epochs * -(-train_images(settings["data"]) // settings["schedule"]["batch_size"])
-        engine = resolve(settings["engine"], steps, settings["model"]["_target_"])
+        engine = resolve_run(settings)
         # The strategy first: a checkpoint may hold objects of classes in its file.
         with seeded_torch(settings["seed"], "strategy"):
             self.strategy: nn.Module = build(settings["loss"])
