@@ -23,17 +23,19 @@ from mtlsweep.train.epoch import Trainer
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
 from interpreted import CASES  # loads it
 
-from mtlsweep.train import few_channels
+from mtlsweep.train.kernels import few_channels
 
 
 @pytest.mark.processes
-def test_convolution_and_both_gradients_are_those_of_torch() -> None:
+def test_convolutions_their_gradients_and_mini_batches_are_those_of_torch() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}  # which Triton reads when it is loaded
     ended = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("interpreted.py"))], capture_output=True, text=True, env=environment
     )
     assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
+    told = json.loads(ended.stdout)
+    assert told["batch"]
+    found = told["errors"]
     assert {name: len(errors) for name, errors in found.items()} == {name: 3 - (layer[0] == 3) for name, (layer, _) in CASES.items()}
     assert max(error for errors in found.values() for error in errors.values()) < 1e-6
 

@@ -55,10 +55,13 @@ def test_images_order_crops_and_flips_are_those_of_a_cpu(images: Resident) -> No
     for place in (built_in_images(CPU), images):
         trainer = build_trainer(tiny(), make("equal"), place, replace(plain_engine(place.white.device), graph=False), RECIPE, seed=7)
         kept = Pass(trainer, Moment(1, EPOCHS, 1.0)).kept
-        prepared = place.prepare(place.augmentation.batch(kept.order, kept.codes), trainer.engine)
-        found.append([kept.order.cpu(), place.train.fine[kept.order].cpu(), prepared.cpu()])
-    for one, other in zip(*found, strict=True):
-        assert one.equal(other)
+        found += [
+            [kept.order.cpu(), *(tensor.cpu() for tensor in make_batch(kept.order, kept.codes, trainer.engine))]
+            for make_batch in (place.batch, place.batch_by_torch)
+        ]
+    assert images.table is not None
+    for tensors in zip(*found, strict=True):
+        assert all(tensor.equal(tensors[0]) for tensor in tensors)
 
 
 def two_steps(strategy: Strategy, device: torch.device, seed: int = 0) -> tuple[list[torch.Tensor], Outcome]:

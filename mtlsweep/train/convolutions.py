@@ -69,21 +69,21 @@ def try_out(model: TwoHeads, images: torch.Tensor) -> None:
 
 @torch.library.custom_op("mtlsweep::convolve", mutates_args=())
 def _convolve(images: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
-    from mtlsweep.train import few_channels  # loads Triton
+    from mtlsweep.train.kernels import few_channels  # loads Triton
 
     return few_channels.convolve(_channels_last(images), weights, stride, torch.bfloat16)
 
 
 @torch.library.custom_op("mtlsweep::convolve_input_gradient", mutates_args=())
 def _input_gradient(gradient: torch.Tensor, weights: torch.Tensor, stride: int, height: int, width: int) -> torch.Tensor:
-    from mtlsweep.train import few_channels
+    from mtlsweep.train.kernels import few_channels
 
     return few_channels.input_gradient(_channels_last(gradient), weights, stride, height, width)
 
 
 @torch.library.custom_op("mtlsweep::convolve_weight_gradient", mutates_args=())
 def _weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
-    from mtlsweep.train import few_channels
+    from mtlsweep.train.kernels import few_channels
 
     return few_channels.weight_gradient(_channels_last(images), _channels_last(gradient), weights, stride)
 

@@ -9,7 +9,6 @@ from mtlsweep.data import Augmentation
 from mtlsweep.losses import Strategy
 from mtlsweep.randomness import reseed, stream
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed, Replayer
-from mtlsweep.train.network import Batch
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.steps import Moment, Outcome, check_first
 
@@ -96,8 +95,7 @@ class Pass:
     def execute(self, indices: torch.Tensor, codes: torch.Tensor, step: int) -> Outcome:
         """Batch, gradients, optimizer, sums: all on the device."""
         trainer, moment = self.trainer, self.moment._replace(step=step)
-        images = trainer.data.prepare(trainer.data.augmentation.batch(indices, codes), trainer.engine)
-        batch = Batch(images, trainer.data.train.fine[indices], trainer.data.train.coarse[indices])
+        batch = trainer.data.batch(indices, codes, trainer.engine)
         trainer.optimizer.zero_grad()
         outcome = self.kept.program(batch, moment)
         trainer.optimizer.step()
