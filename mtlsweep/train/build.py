@@ -11,6 +11,7 @@ from torch import nn
 from mtlsweep.errors import summary
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
+from mtlsweep.train.batch_norm import count_by_epoch
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
@@ -38,6 +39,7 @@ def build_trainer(
         say: tells the user a line: a warning where compiling failed.
     """
     model = model.to(engine.device).to(memory_format=engine.memory_format)
+    count_by_epoch(model)
     if engine.triton:
         engine = replace(engine, triton=_taken_over(model, images, engine, say))
     strategy = strategy.to(engine.device)

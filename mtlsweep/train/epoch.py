@@ -12,6 +12,7 @@ from mtlsweep.data import Split
 from mtlsweep.errors import summary
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads
+from mtlsweep.train.batch_norm import count
 from mtlsweep.train.compilation import Compiled, compile_network
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.evaluation import EVAL_BATCH, Evaluations
@@ -86,6 +87,7 @@ class Trainer:
             on_step()
             interrupt.check()
             yield None
+        count(self.model, self.steps_per_epoch())
         yield from until_done(self.engine.device)
         return self.kept.totals.clone()
 
