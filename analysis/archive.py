@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from analysis.same_code import committed_as
+from analysis.same_code import committed_as, is_commit
 from mtlsweep.errors import UserError, summary
 from mtlsweep.runs import Record, RunDirectory, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
@@ -63,8 +63,8 @@ def check(archive: Path) -> None:
 
 def _committed(record: Record) -> str | None:
     """What was found when it was taken in."""
-    found: str | None = RunDirectory(record.path).attempt_record(1).get("provenance", {}).get(COMMITTED)
-    return found if record.result and record.result["attempts"] == 1 else None
+    found = (RunDirectory(record.path).attempt_record(1).get("provenance") or {}).get(COMMITTED)
+    return str(found) if found and is_commit(str(found)) and record.result and record.result["attempts"] == 1 else None
 
 
 def _refuse(wrong: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """In which commit the code is that a run was made with before it was committed."""
 
+import hashlib
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,9 +26,17 @@ def committed_as(study: Path, record: Record) -> str | None:
     """
     if not record.result or record.result["attempts"] != 1:
         return None
-    changes = _changes(study, record)
-    known = RunDirectory(record.path).attempt_record(1).get("provenance", {})
+    known = RunDirectory(record.path).attempt_record(1).get("provenance") or {}
+    changes = _changes(study, record, known.get("changes"))
     return find_commit(_REPOSITORY, known["commit"], changes) if changes and known.get("commit") else None
+
+
+def is_commit(name: str) -> bool:
+    """Whether this repository has the commit; whether it could be one, where the repository has not all or there is none."""
+    if not re.fullmatch("[0-9a-f]{40}", name):
+        return False
+    whole = (_git(_REPOSITORY, {}, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
+    return not whole or _git(_REPOSITORY, {}, "cat-file", "-e", f"{name}^{{commit}}") is not None
 
 
 def find_commit(repository: Path, base: str, changes: Path) -> str | None:
@@ -35,7 +45,7 @@ def find_commit(repository: Path, base: str, changes: Path) -> str | None:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         made = (
             _git(repository, index, "read-tree", base) is not None
-            and _git(repository, index, "apply", "--cached", str(changes)) is not None
+            and _git(repository, index, "apply", "--cached", str(changes.resolve())) is not None
         )
         tree = _git(repository, index, "write-tree") if made else None
     later = _git(repository, {}, "rev-list", "--reverse", f"{base}..HEAD") if tree else None
@@ -45,15 +55,19 @@ def find_commit(repository: Path, base: str, changes: Path) -> str | None:
     return None
 
 
-def _changes(study: Path, record: Record) -> Path | None:
-    """The one file that says how the run's code differed from its commit; None where none does, or it is not clear which."""
+def _changes(study: Path, record: Record, digest: str | None) -> Path | None:
+    """The file that says how the run's code differed from its commit: that of the digest which the process that trained it recorded, for
+    the code may have been changed since its sweep began."""
     place = record.path.relative_to(study).as_posix()
     sweeps = {sweep.path.parent for sweep in SweepRecord.read_all(study) if place in [cell["directory"] for cell in sweep.cells]}
     kept = [path for path in (record.path / "attempts" / "1.diff", *(sweep / "code.diff" for sweep in sweeps)) if path.exists()]
-    return kept[0] if len(kept) == 1 else None
+    return next((path for path in kept if hashlib.sha256(path.read_bytes()).hexdigest() == digest), None)
 
 
 def _git(repository: Path, environment: dict[str, str], *arguments: str) -> str | None:
     """What git prints; None where it fails."""
-    answer = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, env=os.environ | environment)
+    try:
+        answer = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, env=os.environ | environment)
+    except OSError:  # there is no git
+        return None
     return answer.stdout if answer.returncode == 0 else None

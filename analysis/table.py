@@ -37,6 +37,7 @@ class Made(NamedTuple):
     device: str
     precision: str
     torch: str
+    triton: str
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def entries(runs: pd.DataFrame, measure: str = "best") -> dict[tuple[str, str], 
         counts.setdefault((loss, model), Counter())[status] += 1
     done = runs[runs["status"] == "completed"]
     seeds = _by_seed(done, done[MEASURES[measure]].astype(float))
-    made = _by_seed(done, [Made(*one) for one in done[list(Made._fields)].fillna("unknown").itertuples(index=False)])
+    made = _by_seed(done, [Made(*one) for one in _made(done).itertuples(index=False)])
     groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
     return {
@@ -228,3 +229,9 @@ def _words(column: pd.Series) -> dict[str, str]:
 
 def _rows(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {str(name): value for name, value in row.items()} for key, row in frame.to_dict("index").items()}
+
+
+def _made(done: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `Made`; results say of Triton's convolutions only where they are."""
+    known = done.assign(triton=done["resolved_engine"].fillna("").str.contains("triton=True").map({True: "yes", False: "no"}))
+    return known[list(Made._fields)].fillna("unknown")

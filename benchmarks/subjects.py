@@ -152,6 +152,8 @@ class Ours:
         trainer = build_trainer(network(self.network), strategy, _resident(train, test, engine.device), engine, schedule, SEED)
         if trainer.engine.compile != engine.compile:
             raise RuntimeError("it could not be compiled")
+        if engine.triton and few_channels(self.network) and not trainer.engine.triton:
+            raise RuntimeError("Triton's convolutions do not work")
         synchronize(engine.device)  # a lane's stream does not wait for this one's work
         return trainer
 

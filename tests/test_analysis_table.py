@@ -314,7 +314,8 @@ def test_engines_that_differ_in_what_changes_numbers_are_flagged(
 def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, loss in product((1, 2), ("fine_only", "haw", "pcgrad", "dwa")):
         device = "another" if (loss, seed) == ("pcgrad", 2) else "cpu"
-        path = complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0, device=device)
+        engine = {"device": "cpu", "precision": "fp32"} | ({"triton": True} if (loss, seed) == ("dwa", 1) else {})
+        path = complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0, device=device, engine=engine)
         if (loss, seed) == ("haw", 1):
             attempt = path / "attempts" / "1.json"
             known = json.loads(attempt.read_text())
@@ -322,8 +323,8 @@ def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Pat
             attempt.write_text(json.dumps(known))
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "2 of 6 pairs are of runs on different devices, precisions or torch versions" in text
-    assert "whose effect is in their differences too: haw, pcgrad." in text
+    assert "3 of 6 pairs are of runs on different devices, precisions, convolutions or torch versions" in text
+    assert "whose effect is in their differences too: dwa, haw, pcgrad." in text
     assert "The device-hours are of different devices (another, cpu)" in text
     assert "cpu fp32 torch 1.0 (1 run)" in text
 

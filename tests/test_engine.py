@@ -213,9 +213,16 @@ def test_what_cannot_be_recorded_is_executed_by_python_and_said(cli: CommandLine
 )
 def test_bf16_where_it_is_no_gain_is_said(known: dict[str, str], said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "facts", lambda: known)
-    asked, cpu = AUTO | {"precision": "bf16"}, torch.device("cpu")
+    asked, cpu = AUTO | {"precision": "bf16"}, resolve(AUTO)
     assert notes(asked, cpu) == [f"note: engine.precision=bf16: this processor {words}" for words in said]
-    assert notes(AUTO, cpu) == notes(asked, torch.device("cuda")) == []
+    assert notes(AUTO, cpu) == notes(asked, replace(cpu, device=torch.device("cuda"))) == []
+
+
+def test_triton_that_was_asked_for_and_cannot_be_had_is_said() -> None:
+    asked, without = AUTO | {"triton": True}, replace(resolve(AUTO), device=torch.device("cuda"))
+    (line,) = notes(asked, without)
+    assert line.startswith("note: engine.triton=true: takes a GPU, bf16")
+    assert notes(asked, replace(without, triton=True)) == notes(AUTO, without) == []
 
 
 def test_without_a_gpu_there_are_no_cuda_graphs_and_that_is_said(cli: CommandLine) -> None:

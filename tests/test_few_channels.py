@@ -23,7 +23,7 @@ from mtlsweep.train.epoch import Trainer
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
 from interpreted import CASES  # loads it
 
-from mtlsweep.train.kernels import few_channels
+from mtlsweep.train.kernels import crop_flip, few_channels
 
 
 @pytest.mark.processes
@@ -116,6 +116,15 @@ def test_auto_has_triton_in_bf16_and_channels_last_on_a_gpu(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert resolve(AUTO | {"device": "cuda"} | changed).triton is expected
     assert not resolve(AUTO | changed).triton
+
+
+def test_the_kernel_of_mini_batches_is_compiled_once() -> None:
+    """What it is given differs between steps that are executed and those that are recorded, within which nothing can be compiled."""
+    given = [parameter for parameter in crop_flip._crop_flip.params if not parameter.is_constexpr]
+    varying = [parameter for parameter in given if parameter.name in ("kind_stride", "image_stride", "indices", "codes")]
+    assert len(varying) == 4
+    for parameter in varying:
+        assert parameter.do_not_specialize or parameter.do_not_specialize_on_alignment
 
 
 def test_wider_networks_are_not_tried() -> None:

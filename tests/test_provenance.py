@@ -1,5 +1,6 @@
 """What is recorded about the code that a run or a sweep was made with."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -27,11 +28,11 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message=first")
     monkeypatch.setattr(provenance, "_ROOT", root)
-    for cached in (provenance._state, provenance.provenance):
+    for cached in (provenance._state, provenance._changes, provenance.provenance):
         cached.cache_clear()
     yield root
     monkeypatch.undo()
-    for cached in (provenance._state, provenance.provenance):
+    for cached in (provenance._state, provenance._changes, provenance.provenance):
         cached.cache_clear()
 
 
@@ -47,6 +48,17 @@ def test_clean_tree_leaves_no_file(repository: Path, tmp_path: Path) -> None:
     write_changes(tmp_path / "code.diff")
     assert not (tmp_path / "code.diff").exists()
     assert code_version() == {"commit": git(repository, "rev-parse", "HEAD").strip(), "dirty": False}
+
+
+def test_a_process_records_the_digest_of_its_changes(dirty: Path, tmp_path: Path) -> None:
+    write_changes(tmp_path / "code.diff")
+    digest = hashlib.sha256((tmp_path / "code.diff").read_bytes()).hexdigest()
+    assert provenance.provenance()["changes"] == digest
+    git(dirty, "clean", "--force")
+    git(dirty, "checkout", "kept.py")
+    for cached in (provenance._state, provenance._changes, provenance.provenance):
+        cached.cache_clear()
+    assert provenance.provenance()["changes"] is None
 
 
 def test_diff_brings_the_commit_to_what_was_run(dirty: Path, tmp_path: Path) -> None:

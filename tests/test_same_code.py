@@ -1,8 +1,10 @@
 """The commit that has the code of a run that was made with uncommitted changes."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -75,9 +77,18 @@ def test_changes_that_do_not_fit_or_are_cut_are_of_no_commit(repository: Reposit
 def dirty_run(study: Path, repository: Repository) -> Path:
     path = finished(study)
     edit(path / "result.json", commit=repository.base, dirty=True)
-    attempt = json.loads((path / "attempts" / "1.json").read_text())
-    edit(path / "attempts" / "1.json", provenance=attempt["provenance"] | {"commit": repository.base, "dirty": True})
+    record(path, commit=repository.base, dirty=True)
     return path
+
+
+def record(path: Path, **values: Any) -> None:
+    """In the provenance of a run's first attempt."""
+    attempt = json.loads((path / "attempts" / "1.json").read_text())
+    edit(path / "attempts" / "1.json", provenance=attempt["provenance"] | values)
+
+
+def digest(changes: Path) -> str:
+    return hashlib.sha256(changes.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("kept", ["sweep", "run"])
@@ -86,7 +97,8 @@ def test_run_whose_changes_were_committed_later_is_published_as_of_that_commit(r
     path = dirty_run(study, repository)
     folder = study / ".sweeps" / "1"
     SweepRecord.write(folder, [make_cell(study)])
-    repository.changes({"run.py": "2\n"}, folder / "code.diff" if kept == "sweep" else path / "attempts" / "1.diff")
+    changes = repository.changes({"run.py": "2\n"}, folder / "code.diff" if kept == "sweep" else path / "attempts" / "1.diff")
+    record(path, changes=digest(changes))
     assert main(["publish", str(results), str(study)]) == 2
     commit = repository.commit({"run.py": "2\n"})
     assert main(["publish", str(results), str(study)]) == 0
@@ -98,20 +110,36 @@ def test_run_whose_changes_were_committed_later_is_published_as_of_that_commit(r
     assert (copied / "result.json").read_text() == (path / "result.json").read_text()
 
 
-def test_run_that_was_continued_or_has_two_diffs_is_refused(
+def test_run_that_was_continued_or_trained_with_other_changes_is_refused(
     repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, results = tmp_path / "runs" / "s", tmp_path / "results"
     path = dirty_run(study, repository)
-    first = repository.changes({"run.py": "2\n"}, path / "attempts" / "1.diff")
+    changes = repository.changes({"run.py": "2\n"}, path / "attempts" / "1.diff")
     repository.commit({"run.py": "2\n"})
-    folder = study / ".sweeps" / "1"
-    SweepRecord.write(folder, [make_cell(study)])
-    (folder / "code.diff").write_text(first.read_text())
-    assert main(["publish", str(results), str(study)]) == 2
-    (folder / "code.diff").unlink()
+    for known in (None, "0" * 64):
+        record(path, changes=known)
+        assert main(["publish", str(results), str(study)]) == 2
+    record(path, changes=digest(changes))
     edit(path / "result.json", attempts=2)
     assert main(["publish", str(results), str(study)]) == 2
-    assert capsys.readouterr().err.count("the code that made it is in no commit") == 2
+    assert capsys.readouterr().err.count("the code that made it is in no commit") == 3
     edit(path / "result.json", attempts=1)
     assert main(["publish", str(results), str(study)]) == 0
+
+
+@pytest.mark.parametrize("name", ["no such commit", "0" * 40, None])
+def test_published_run_of_a_commit_that_does_not_exist_is_refused(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    study, results = tmp_path / "runs" / "s", tmp_path / "results"
+    path = dirty_run(study, repository)
+    record(path, changes=digest(repository.changes({"run.py": "2\n"}, path / "attempts" / "1.diff")))
+    repository.commit({"run.py": "2\n"})
+    assert main(["publish", str(results), str(study)]) == 0
+    copied = results / "runs" / path.relative_to(study)
+    record(copied, committed=name)
+    assert main(["publish", str(results)]) == 2
+    edit(copied / "attempts" / "1.json", provenance=None)
+    assert main(["publish", str(results)]) == 2
+    assert capsys.readouterr().err.count("the code that made it is in no commit") == 2

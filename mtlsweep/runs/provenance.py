@@ -1,5 +1,6 @@
 """What code, on what machine, produced a run."""
 
+import hashlib
 import platform
 import subprocess
 import sys
@@ -27,6 +28,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 def provenance() -> dict[str, Any]:
     """Commit, versions and machine of this process; read once, when it first takes a run."""
     return code_version() | {
+        "changes": changes_digest(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: metadata.version(name) for name in PACKAGES},
@@ -57,9 +59,21 @@ def write_changes(path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    text = _changes()
+    if text:
+        files.write_text(path, text)
+
+
+def changes_digest() -> str | None:
+    """SHA-256 of what `write_changes` writes in this process; None where it writes nothing."""
+    return hashlib.sha256(_changes().encode()).hexdigest() if _changes() else None
+
+
+@cache
+def _changes() -> str:
     state = _state()
     if not state.changed and not state.untracked:
-        return
+        return ""
     plain = ("--no-ext-diff", "--no-color")
     diff = _git("diff", *plain, "HEAD") or "" if state.changed else ""
     diff += "".join(_git("diff", *plain, "--no-index", "/dev/null", name, status=1) or "" for name in state.new)
@@ -67,7 +81,7 @@ def write_changes(path: Path) -> None:
     names = [f"# untracked: {name}\n" for name in state.untracked[:MOST_NAMES]]
     more = len(state.untracked) - len(names)
     head = [f"# changes since {state.commit}\n", *names, *([f"# untracked: {more} more\n"] if more > 0 else []), cut]
-    files.write_text(path, "".join(head) + diff[:LARGEST_DIFF])
+    return "".join(head) + diff[:LARGEST_DIFF]
 
 
 class _State(NamedTuple):

@@ -60,7 +60,8 @@ def try_out(model: TwoHeads, images: torch.Tensor) -> None:
     model.eval()  # BatchNorm learns nothing
     try:
         features = model.trunk(images)
-        torch.autograd.grad(features.float().sum(), list(model.trunk.parameters()))
+        trained = [parameter for parameter in model.trunk.parameters() if parameter.requires_grad]
+        torch.autograd.grad(features.float().sum(), trained, allow_unused=True)
         if not features.isfinite().all():
             raise RuntimeError("the features of an image are not finite")
     finally:

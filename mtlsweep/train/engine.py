@@ -102,7 +102,8 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     loses = model in FASTER_AS_THEY_ARE and (device.type, precision) == ("cpu", "bf16")
     compiled = steps >= COMPILE_FROM_STEPS and not loses if settings["compile"] is None else settings["compile"]
     graph = device.type == "cuda" and settings["graph"] is not False
-    triton = (device.type, precision, channels_last) == ("cuda", "bf16", True) and settings["triton"] is not False
+    can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton)
 
 
@@ -113,15 +114,16 @@ def resolve_run(settings: dict[str, Any]) -> Engine:
     return resolve(settings["engine"], steps, settings["model"]["_target_"])
 
 
-def notes(settings: dict[str, Any], device: torch.device) -> list[str]:
-    """What was asked for and is no gain on this device, a line for people each."""
-    if device.type != "cpu":
-        return []
+def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
+    """What was asked for and is not done or no gain on this engine, a line for people each."""
     found = []
+    if settings.get("triton") and not engine.triton:
+        why = "takes a GPU, bf16, channels last and a network of 3 x 3 convolutions of 16 to 64 channels"
+        found.append(f"note: engine.triton=true: {why}; convolutions are torch's")
+    if engine.device.type != "cpu":
+        return found
     if settings["graph"]:
         found.append("note: engine.graph=true: there are no CUDA graphs on a CPU; the steps are executed one by one")
-    if settings["triton"]:
-        found.append("note: engine.triton=true: there is no Triton on a CPU; convolutions are torch's")
     if settings["precision"] == "bf16" and not processor.fast_in_bf16():
         why = "has no instructions for it, and fp32 is several times as fast" if processor.lacks_bf16() else "is not known to gain by it"
         found.append(f"note: engine.precision=bf16: this processor {why}")

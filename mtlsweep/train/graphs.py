@@ -79,8 +79,8 @@ class CudaRecorder:
             except BaseException:
                 _give_up(graph, self._pool)
                 raise
-        except RuntimeError as error:
-            raise RecordingFailed(str(error)) from error
+        except Exception as error:  # of many types: what it was, a step that Python executes will tell
+            raise RecordingFailed(str(error) or type(error).__name__) from error
         finally:
             if collecting:
                 gc.enable()

@@ -153,7 +153,7 @@ class Run:
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
-        for line in notes(self.settings["engine"], engine.device):
+        for line in notes(self.settings["engine"], trainer.engine):
             self.display.once(line)
         return trainer
 

@@ -40,7 +40,9 @@ def crop_flip(
     return images, fine, coarse
 
 
-@triton.jit
+# Compiled once for all numbers and addresses. Triton would compile another one where one of them is divisible by 16: those of a step that
+# is recorded as a CUDA graph differ from those of the steps before, and within a recording nothing can be compiled.
+@triton.jit(do_not_specialize=["kind_stride", "image_stride"], do_not_specialize_on_alignment=["indices", "codes"])
 def _crop_flip(  # type: ignore[no-untyped-def]
     images,
     fine_labels,
