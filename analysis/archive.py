@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from analysis.same_code import committed_as, is_commit
+from analysis.same_code import COMMITTED, committed_as, finder, is_commit
 from mtlsweep.errors import UserError, summary
 from mtlsweep.runs import Record, RunDirectory, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
@@ -19,8 +19,6 @@ _PLACES = ("runs_dir", "data.root", "loss.path")
 
 # What of an attempt's provenance says nothing about whose machine it was.
 _PROVENANCE = ("commit", "dirty", "python", "versions")
-# And what an archive adds: the commit that has the code, where it was committed after the run.
-COMMITTED = "committed"
 
 
 def take(studies: Sequence[Path], archive: Path) -> list[Path]:
@@ -44,7 +42,8 @@ def take(studies: Sequence[Path], archive: Path) -> list[Path]:
     for path, copy in places.items():
         if first.setdefault(copy, path) != path and _differs(path, first[copy]):
             wrong.append(f"{path}: is another result than {first[copy]}")
-    committed = {record.path: committed_as(study, record) for study, record in finished if record.result and record.result["dirty"]}
+    find = finder()
+    committed = {record.path: committed_as(study, record, find) for study, record in finished if record.result and record.result["dirty"]}
     _refuse([f"{record.path}: {fault}" for _, record in finished for fault in faults(record, committed.get(record.path))] + wrong)
     new = {copy: path for copy, path in first.items() if not (copy / "result.json").exists()}
     for copy, path in new.items():

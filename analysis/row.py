@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis.same_code import COMMITTED
 from mtlsweep.runs import Record, RunDirectory, State, loss_label, model_label
 
 # Columns and their types. Accuracies are percent, times seconds, epochs 1-indexed; what a run does not have is empty.
@@ -132,7 +133,7 @@ def _of_attempt(directory: Path, result: dict[str, Any]) -> dict[str, Any]:
     """What the last attempt's record says: the version of torch, None where nothing is known of it, and, of a published run, the commit to
     which changes were committed that were uncommitted then."""
     provenance = RunDirectory(directory).attempt_record(result["attempts"]).get("provenance") or {}
-    committed = provenance.get("committed")
+    committed = provenance.get(COMMITTED)
     return {"torch": (provenance.get("versions") or {}).get("torch")} | ({"commit": committed, "dirty": False} if committed else {})
 
 

@@ -1,21 +1,34 @@
 """In which commit the code is that a run was made with before it was committed."""
 
 import hashlib
-import os
 import re
-import subprocess
 import tempfile
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from mtlsweep.runs import Record, RunDirectory, SweepRecord
+from mtlsweep.runs.git import git
 
 # What a run is made with: of a commit nothing else is compared.
 CODE = ("mtlsweep", "hydra_plugins", "conf", "run.py")
 
+# Of an attempt's provenance in an archive: the commit that has the code, where it was committed after the run.
+COMMITTED = "committed"
+
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def committed_as(study: Path, record: Record) -> str | None:
+# Base, file of changes -> commit.
+Find = Callable[[str, Path], str | None]
+
+
+def finder() -> Find:
+    """`find_commit` in this repository, which is asked once for each sweep of many runs."""
+    return cache(partial(find_commit, _REPOSITORY))
+
+
+def committed_as(study: Path, record: Record, find: Find) -> str | None:
     """The commit whose code is what a finished run was made with, its uncommitted changes included; None where there is none.
 
     A run that was continued is not looked up: each of its attempts may have been of other code.
@@ -23,34 +36,33 @@ def committed_as(study: Path, record: Record) -> str | None:
     Args:
         study: the run's, with the records of its sweeps.
         record: of the run.
+        find: see `finder`.
     """
     if not record.result or record.result["attempts"] != 1:
         return None
     known = RunDirectory(record.path).attempt_record(1).get("provenance") or {}
     changes = _changes(study, record, known.get("changes"))
-    return find_commit(_REPOSITORY, known["commit"], changes) if changes and known.get("commit") else None
+    return find(known["commit"], changes) if changes and known.get("commit") else None
 
 
 def is_commit(name: str) -> bool:
     """Whether this repository has the commit; whether it could be one, where the repository has not all or there is none."""
     if not re.fullmatch("[0-9a-f]{40}", name):
         return False
-    whole = (_git(_REPOSITORY, {}, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
-    return not whole or _git(_REPOSITORY, {}, "cat-file", "-e", f"{name}^{{commit}}") is not None
+    whole = (git(_REPOSITORY, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
+    return not whole or git(_REPOSITORY, "cat-file", "-e", f"{name}^{{commit}}") is not None
 
 
 def find_commit(repository: Path, base: str, changes: Path) -> str | None:
     """The first commit after `base` whose code is that of `base` with these changes, a diff of git's; None where there is none."""
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        made = (
-            _git(repository, index, "read-tree", base) is not None
-            and _git(repository, index, "apply", "--cached", str(changes.resolve())) is not None
-        )
-        tree = _git(repository, index, "write-tree") if made else None
-    later = _git(repository, {}, "rev-list", "--reverse", f"{base}..HEAD") if tree else None
+        steps = (("read-tree", base), ("apply", "--cached", str(changes.resolve())))
+        made = all(git(repository, *step, environment=index) is not None for step in steps)
+        tree = git(repository, "write-tree", environment=index) if made else None
+    later = git(repository, "rev-list", "--reverse", f"{base}..HEAD") if tree else None
     for commit in (later or "").split():
-        if _git(repository, {}, "diff", "--quiet", str(tree).strip(), commit, "--", *CODE) is not None:
+        if git(repository, "diff", "--quiet", str(tree).strip(), commit, "--", *CODE) is not None:
             return commit
     return None
 
@@ -62,12 +74,3 @@ def _changes(study: Path, record: Record, digest: str | None) -> Path | None:
     sweeps = {sweep.path.parent for sweep in SweepRecord.read_all(study) if place in [cell["directory"] for cell in sweep.cells]}
     kept = [path for path in (record.path / "attempts" / "1.diff", *(sweep / "code.diff" for sweep in sweeps)) if path.exists()]
     return next((path for path in kept if hashlib.sha256(path.read_bytes()).hexdigest() == digest), None)
-
-
-def _git(repository: Path, environment: dict[str, str], *arguments: str) -> str | None:
-    """What git prints; None where it fails."""
-    try:
-        answer = subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True, env=os.environ | environment)
-    except OSError:  # there is no git
-        return None
-    return answer.stdout if answer.returncode == 0 else None

@@ -18,6 +18,12 @@ def git(root: Path, *arguments: str) -> str:
     return subprocess.run(["git", "-C", str(root), *known, *arguments], capture_output=True, text=True, check=True).stdout
 
 
+def forget() -> None:
+    """What this process has read of its code."""
+    for cached in (provenance._state, provenance._changes, provenance.provenance):
+        cached.cache_clear()
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """One with a commit, in place of this package's."""
@@ -28,12 +34,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     git(root, "add", ".")
     git(root, "commit", "--quiet", "--message=first")
     monkeypatch.setattr(provenance, "_ROOT", root)
-    for cached in (provenance._state, provenance._changes, provenance.provenance):
-        cached.cache_clear()
+    forget()
     yield root
     monkeypatch.undo()
-    for cached in (provenance._state, provenance._changes, provenance.provenance):
-        cached.cache_clear()
+    forget()
 
 
 @pytest.fixture
@@ -56,8 +60,7 @@ def test_a_process_records_the_digest_of_its_changes(dirty: Path, tmp_path: Path
     assert provenance.provenance()["changes"] == digest
     git(dirty, "clean", "--force")
     git(dirty, "checkout", "kept.py")
-    for cached in (provenance._state, provenance._changes, provenance.provenance):
-        cached.cache_clear()
+    forget()
     assert provenance.provenance()["changes"] is None
 
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from studies import make_cell
+from test_provenance import git
 from test_publish import edit, finished
 
 from analysis import same_code
@@ -27,8 +27,7 @@ class Repository:
         self.base = self.commit({"run.py": "1\n", "notes.md": "1\n"})
 
     def git(self, *arguments: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-        return subprocess.run(["git", "-C", str(self.path), *who, *arguments], capture_output=True, text=True, check=True).stdout
+        return git(self.path, *arguments)
 
     def write(self, contents: dict[str, str]) -> None:
         for name, content in contents.items():

@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import subprocess
 import sys
 from functools import cache
 from importlib import metadata
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtlsweep.runs import files
+from mtlsweep.runs.git import git
 
 PACKAGES = ("torch", "torchvision", "numpy", "hydra-core", "omegaconf")
 
@@ -108,11 +108,4 @@ def _state() -> _State:
 
 
 def _git(*arguments: str, status: int = 0) -> str | None:
-    """What git prints; None where it does not end with this exit status."""
-    try:
-        answer = subprocess.run(
-            ["git", "--no-optional-locks", "-C", str(_ROOT), *arguments], capture_output=True, text=True, errors="replace", timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout if answer.returncode == status else None
+    return git(_ROOT, *arguments, status=status)

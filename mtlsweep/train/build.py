@@ -15,6 +15,7 @@ from mtlsweep.train.batch_norm import count_by_epoch
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
+from mtlsweep.train.kernels import memory_ran_out
 from mtlsweep.train.optimizer import RecordableSGD
 from mtlsweep.train.resident import Resident
 
@@ -65,8 +66,8 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
         with engine.autocast():
             convolutions.try_out(model, images.prepare(images.train.images[:1].permute(0, 3, 1, 2), engine))
     except Exception as error:  # of many types
-        if "out of memory" in str(error):
-            raise  # which says nothing about the kernels
+        if memory_ran_out(error):
+            raise
         convolutions.give_back(model)
         say(f"warning: convolutions in Triton do not work here ({summary(error)}): they are cuDNN's")
         return False

@@ -102,7 +102,7 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     loses = model in FASTER_AS_THEY_ARE and (device.type, precision) == ("cpu", "bf16")
     compiled = steps >= COMPILE_FROM_STEPS and not loses if settings["compile"] is None else settings["compile"]
     graph = device.type == "cuda" and settings["graph"] is not False
-    can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+    can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
     triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton)
 
@@ -143,8 +143,12 @@ def device_name(device: torch.device) -> str:
 
 def _fastest_precision(device: torch.device) -> str:
     """bf16 where it is faster. What it does to accuracy and conflicts of gradients: benchmarks/README.md."""
-    fast = torch.cuda.get_device_capability(device) >= BF16_CAPABILITY if device.type == "cuda" else processor.fast_in_bf16()
+    fast = _has_bf16_units(device) if device.type == "cuda" else processor.fast_in_bf16()
     return "bf16" if fast else "fp32"
+
+
+def _has_bf16_units(gpu: torch.device) -> bool:
+    return torch.cuda.get_device_capability(gpu) >= BF16_CAPABILITY
 
 
 def _device(name: str) -> torch.device:

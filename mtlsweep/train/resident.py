@@ -10,6 +10,7 @@ from mtlsweep import data
 from mtlsweep.config import DataConfig
 from mtlsweep.data import Augmentation, Dataset, Split, normalize
 from mtlsweep.train.engine import Engine
+from mtlsweep.train.kernels import memory_ran_out
 from mtlsweep.train.network import Batch
 
 
@@ -68,7 +69,7 @@ class Resident:
         try:
             return table if self._same_by_one_kernel(table) else None
         except Exception as error:  # of many types, where there is no Triton or it fails
-            if "out of memory" in str(error):
+            if memory_ran_out(error):
                 raise
             return None
 

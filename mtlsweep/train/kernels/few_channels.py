@@ -48,8 +48,7 @@ def convolve(images: torch.Tensor, weights: torch.Tensor, stride: int, precision
     """The convolution with a padding of 1: `(B, O, H / stride, W / stride)` in a precision."""
     batch, inputs, height, width = images.shape
     result = _empty((batch, len(weights), -(-height // stride), -(-width // stride)), precision, images)
-    strides = dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), weights.stride(), strict=True))
-    _correlate(images, weights, result, _tiles("convolve", inputs, len(weights)), **strides, DOWN=stride, UP=1, FLIP=False)
+    _correlate(images, weights, result, _tiles("convolve", inputs, len(weights)), **_strides(weights), DOWN=stride, UP=1, FLIP=False)
     return result
 
 
@@ -63,7 +62,7 @@ def input_gradient(gradient: torch.Tensor, weights: torch.Tensor, stride: int, h
     if inputs < LEAST:
         raise NotImplementedError(f"the gradient of images of {inputs} channels; engine.triton=false has it")
     result = _empty((len(gradient), inputs, height, width), gradient.dtype, gradient)
-    strides = dict(zip(("W_IN", "W_OUT", "W_R", "W_S"), weights.stride(), strict=True))
+    strides = _strides(weights.transpose(0, 1))  # what comes in is what went out
     _correlate(gradient, weights, result, _tiles("input_gradient", inputs, len(weights)), **strides, DOWN=1, UP=stride, FLIP=True)
     return result
 
@@ -79,9 +78,8 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch
     sizes = _sizes(images, gradient)
     _weight_gradient_parts[grid](images, gradient, parts, rows, **sizes, STRIDE=stride, **tiles)
     result = torch.empty_like(weights, dtype=torch.float32)
-    strides = dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), result.stride(), strict=True))
     _weight_gradient_sum[(triton.cdiv(9 * inputs * outputs, of_sum["BLOCK"]),)](
-        parts, result, COUNT=count, CI=inputs, CO=outputs, **strides, **of_sum
+        parts, result, COUNT=count, CI=inputs, CO=outputs, **_strides(result), **of_sum
     )
     return result
 
@@ -95,6 +93,10 @@ def _correlate(given: torch.Tensor, weights: torch.Tensor, result: torch.Tensor,
 
 def _sizes(given: torch.Tensor, result: torch.Tensor) -> dict[str, int]:
     return dict(zip(("CI", "HI", "WI", "CO", "HO", "WO"), (*given.shape[1:], *result.shape[1:]), strict=True))
+
+
+def _strides(weights: torch.Tensor) -> dict[str, int]:
+    return dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), weights.stride(), strict=True))
 
 
 def _tiles(kind: str, inputs: int, outputs: int) -> dict[str, int]:
