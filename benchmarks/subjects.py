@@ -22,6 +22,7 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine, device_name, resolve
 from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.fused import fits
 from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.processor import instructions
 from mtlsweep.train.resident import Resident
@@ -123,7 +124,7 @@ class Ours:
     def choices(self) -> str:
         """What the engine's settings resolve to here."""
         engine = self._engine()
-        return str(replace(engine, triton=engine.triton and few_channels(self.network)))
+        return str(self._fitting(engine))
 
     def _evaluate(self, images: int) -> Callable[[], object]:
         run = _Run(self._trainer(self.batch, images), trains=False, evaluates=True)
@@ -150,12 +151,18 @@ class Ours:
             strategy = build(_call("loss", self.loss, self.loss_options))
         schedule = {"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY, "batch_size": self.batch}
         trainer = build_trainer(network(self.network), strategy, _resident(train, test, engine.device), engine, schedule, SEED)
-        if trainer.engine.compile != engine.compile:
+        wanted = self._fitting(engine)
+        if trainer.engine.compile != wanted.compile:
             raise RuntimeError("it could not be compiled")
-        if engine.triton and few_channels(self.network) and not trainer.engine.triton:
-            raise RuntimeError("Triton's convolutions do not work")
+        if (trainer.engine.triton, trainer.engine.fused) != (wanted.triton, wanted.fused):
+            raise RuntimeError("Triton's kernels do not work")
         synchronize(engine.device)  # a lane's stream does not wait for this one's work
         return trainer
+
+    def _fitting(self, engine: Engine) -> Engine:
+        """What is left of an engine's choices for this network."""
+        fused = engine.fused and fits(network(self.network))
+        return replace(engine, triton=engine.triton and few_channels(self.network), fused=fused, compile=engine.compile and not fused)
 
     def _engine(self) -> Engine:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}

@@ -72,6 +72,7 @@ class EngineConfig:
     compile: bool | None = None
     graph: bool | None = None
     triton: bool | None = None
+    fused: bool | None = None
     threads: int | None = None
 
 

@@ -2,13 +2,17 @@
 interpreter cannot multiply bf16."""
 
 import json
+from copy import deepcopy
 
 import torch
-from torch.nn.functional import conv2d
+from torch import nn
+from torch.nn.functional import conv2d, cross_entropy
 
 from mtlsweep.data import Augmentation, normalize
 from mtlsweep.data.dataset import Split
-from mtlsweep.train.kernels import few_channels
+from mtlsweep.models import resnet
+from mtlsweep.train.fused_trunk import FusedTrunk
+from mtlsweep.train.kernels import few_channels, fused_forward, two_losses
 from mtlsweep.train.kernels.crop_flip import crop_flip
 
 # Every kind of layer there is, by its channels, size and stride: an image's three channels or more, as many or more of them, whole or half
@@ -32,6 +36,55 @@ def errors(inputs: int, outputs: int, size: int, stride: int, layout: torch.memo
     if inputs > 3:
         found["images"] = _error(few_channels.input_gradient(arrives, weights, stride, size, size), of_images)
     return found
+
+
+def trunk_errors() -> dict[str, float]:
+    """Of a ResNet's features in training, its gradients, its running statistics, and its features in evaluation."""
+    torch.manual_seed(0)
+    model = resnet(8).to(memory_format=torch.channels_last)
+    for parameter in model.trunk.parameters():
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter)
+    exact, trunk = deepcopy(model).double(), FusedTrunk(model.trunk, torch.float32)
+    images = torch.randn(3, 3, 7, 7).to(memory_format=torch.channels_last)
+    found, expected = trunk(images), exact.trunk(images.double())
+    arrives = torch.randn(found.shape)
+    errors = {"features": _error(found, expected)}
+    for _ in range(2):  # as gradient strategies do, and the second time is as good as the first
+        found.backward(arrives, retain_graph=True)
+    expected.backward(2 * arrives.double())
+    for (name, one), other in zip(model.trunk.named_parameters(), exact.trunk.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        errors[name] = _error(one.grad, other.grad)
+    running = ((name, one, other) for (name, one), other in zip(model.trunk.named_buffers(), exact.trunk.buffers(), strict=True))
+    errors |= {name: _error(one, other) for name, one, other in running if one.is_floating_point()}
+    with torch.no_grad():
+        errors["inferred"] = _error(trunk.infer(images), exact.eval().trunk(images.double()))
+    return errors | {"ticket": float(trunk.ticket)}
+
+
+def heads_errors(images: int, features: int, classes: tuple[int, int]) -> dict[str, float]:
+    """Of both losses and the number that is right, and of all gradients."""
+    torch.manual_seed(0)
+    given = torch.randn(images, features)
+    layers = [nn.Linear(features, number) for number in classes]
+    labels = [torch.randint(number, (images,)) for number in classes]
+    first, second = (two_losses.Head(layer.weight.detach(), layer.bias.detach(), of) for layer, of in zip(layers, labels, strict=True))
+    ticket = torch.zeros(1, dtype=torch.int32)
+    *found, slopes = two_losses.losses(given, (first, second), ticket)
+    arrives = torch.tensor(0.7), torch.tensor(-1.3)
+    exact = given.double().requires_grad_()
+    logits = [layer.double()(exact) for layer in layers]
+    expected = [cross_entropy(values, of) for values, of in zip(logits, labels, strict=True)]
+    right = (logits[0].argmax(1) == labels[0]).sum().double()
+    gradients = two_losses.gradients(given, (first, second), slopes, arrives)
+    wanted = torch.autograd.grad(
+        arrives[0] * expected[0] + arrives[1] * expected[1], [exact, *(p for layer in layers for p in layer.parameters())]
+    )
+    values = {f"value {i}": (one - other).abs().item() for i, (one, other) in enumerate(zip(found, [*expected, right], strict=True))}
+    of_gradients = {f"gradient {i}": _error(one, other) for i, (one, other) in enumerate(zip(gradients, wanted, strict=True))}
+    return values | of_gradients | {"ticket": float(ticket)}
 
 
 def batch_is_the_same() -> bool:
@@ -58,4 +111,6 @@ if __name__ == "__main__":
     for kind, rows in (("convolve", "BLOCK_M"), ("input_gradient", "BLOCK_M"), ("weight_gradient", "CHUNK")):
         few_channels.TILES[kind][rows] = 64
     found = {name: errors(*layer, layout) for name, (layer, layout) in CASES.items()}
-    print(json.dumps({"errors": found, "batch": batch_is_the_same()}))
+    fused_forward.OF_PARTS = 64  # so that there are several rounds of them
+    heads = [heads_errors(*sizes) for sizes in ((40, 64, (100, 20)), (16, 128, (10, 4)), (1, 64, (7, 3)))]
+    print(json.dumps({"errors": found, "batch": batch_is_the_same(), "trunk": trunk_errors(), "heads": heads}))

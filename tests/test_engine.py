@@ -25,7 +25,16 @@ from mtlsweep.train.graphs import RecordingFailed
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.two_gradients import receive, through
 
-AUTO = {"device": "cpu", "precision": "auto", "channels_last": None, "compile": None, "graph": None, "triton": None, "threads": None}
+AUTO = {
+    "device": "cpu",
+    "precision": "auto",
+    "channels_last": None,
+    "compile": None,
+    "graph": None,
+    "triton": None,
+    "fused": None,
+    "threads": None,
+}
 # Ten full mini-batches and a partial one in an epoch.
 STEPS = ["schedule.batch_size=10", "data.train_size=105", "schedule.epochs=3"]
 
@@ -223,6 +232,10 @@ def test_triton_that_was_asked_for_and_cannot_be_had_is_said() -> None:
     (line,) = notes(asked, without)
     assert line.startswith("note: engine.triton=true: takes a GPU, bf16")
     assert notes(asked, replace(without, triton=True)) == notes(AUTO, without) == []
+    fused = AUTO | {"fused": True}
+    (line,) = notes(fused, replace(without, triton=True))
+    assert line.startswith("note: engine.fused=true: takes engine.triton and a ResNet")
+    assert notes(fused, replace(without, triton=True, fused=True)) == []
 
 
 def test_without_a_gpu_there_are_no_cuda_graphs_and_that_is_said(cli: CommandLine) -> None:

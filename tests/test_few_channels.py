@@ -27,7 +27,7 @@ from mtlsweep.train.kernels import crop_flip, few_channels
 
 
 @pytest.mark.processes
-def test_convolutions_their_gradients_and_mini_batches_are_those_of_torch() -> None:
+def test_what_the_kernels_make_is_what_torch_makes() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}  # which Triton reads when it is loaded
     ended = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("interpreted.py"))], capture_output=True, text=True, env=environment
@@ -38,6 +38,9 @@ def test_convolutions_their_gradients_and_mini_batches_are_those_of_torch() -> N
     found = told["errors"]
     assert {name: len(errors) for name, errors in found.items()} == {name: 3 - (layer[0] == 3) for name, (layer, _) in CASES.items()}
     assert max(error for errors in found.values() for error in errors.values()) < 1e-6
+    assert len(told["trunk"]) == 1 + 3 * 7 + 2 * 7 + 2
+    assert max(told["trunk"].values()) < 5e-6
+    assert max(error for errors in told["heads"] for error in errors.values()) < 1e-6
 
 
 def test_layers_of_few_channels_are_taken_over_and_keep_their_parameters() -> None:

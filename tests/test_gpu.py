@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fused_layer
 import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine, finish, start
@@ -20,7 +21,8 @@ from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine
-from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment, Outcome
@@ -106,20 +108,25 @@ NETWORKS = {"resnet20": partial(resnet, 20), "resnet56": partial(resnet, 56), "v
 
 # Compiled only the one that takes least time for it.
 @pytest.mark.parametrize(
-    ("model", "compiled", "triton"), [*((model, False, False) for model in NETWORKS), ("resnet20", True, False), ("resnet20", True, True)]
+    ("model", "compiled", "triton", "fused"),
+    [
+        *((model, False, False, False) for model in NETWORKS),
+        *(("resnet20", True, triton, False) for triton in (False, True)),
+        *((model, False, True, True) for model in ("resnet20", "resnet56")),
+    ],
 )
 @pytest.mark.parametrize("name", ["equal", "pcgrad"])
 def test_real_networks_are_replayed_bit_for_bit(
-    model: str, name: str, compiled: bool, triton: bool, monkeypatch: pytest.MonkeyPatch
+    model: str, name: str, compiled: bool, triton: bool, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what `engine=auto` is on a GPU, in mini-batches of the recipe's size."""
-    engine = Engine(GPU, "bf16", channels_last=True, threads=1, compile=compiled, graph=True, triton=triton)
+    engine = Engine(GPU, "bf16", channels_last=True, threads=1, compile=compiled, graph=True, triton=triton, fused=fused)
     images = built_in_images(GPU, 1000)
     plain, replayed = (
         Trained.of(make(name), images, record, monkeypatch, engine, NETWORKS[model], batch_size=128) for record in (refuses, None)
     )
     chosen = replayed.trainer.engine
-    assert (chosen.graph, chosen.compile, chosen.triton) == (True, compiled, triton)
+    assert (chosen.graph, chosen.compile, chosen.triton, chosen.fused) == (True, compiled, triton, fused)
     assert replayed.numbers == plain.numbers
     losses = [value for epoch in plain.numbers for value in epoch[0][:3]]
     assert min(losses) > 0  # what is no number reads as -1
@@ -158,10 +165,62 @@ def test_convolutions_of_few_channels_are_those_of_torch(inputs: int, outputs: i
         assert (one.double() - right).norm() < tolerance * right.norm()
 
 
+@pytest.mark.parametrize("images_a_step", [128, 80, 1])
+@pytest.mark.parametrize(("inputs", "outputs", "size", "stride"), LAYERS)
+def test_fused_layers_are_those_of_double_precision(inputs: int, outputs: int, size: int, stride: int, images_a_step: int) -> None:
+    """One layer, and its gradients as they arrive from the layer behind it."""
+    layer = fused_layer.drawn(inputs, outputs, size, stride, images_a_step, GPU)
+    first, second = fused_layer.executed(layer), fused_layer.executed(layer)
+    for name, (value, tolerance) in fused_layer.expected(layer, first).items():
+        assert first[name].equal(second[name]), name
+        assert (first[name].double() - value).norm() <= tolerance * value.norm(), name
+
+
+@pytest.mark.parametrize("images_a_step", [128, 80, 1])
+def test_both_losses_as_one_operation_are_those_of_double_precision(images_a_step: int) -> None:
+    random = torch.Generator(GPU).manual_seed(0)
+    heads = resnet(8).to(GPU)
+    features = torch.randn(images_a_step, 64, device=GPU, generator=random).bfloat16()
+    labels = [torch.randint(classes, (images_a_step,), device=GPU, generator=random) for classes in (100, 20)]
+    given, fused = Batch(features, *labels), FusedHeads(heads)
+
+    def gradients_of(losses: Losses, of: torch.Tensor) -> list[torch.Tensor]:
+        parameters = [*heads.fine_head.parameters(), *heads.coarse_head.parameters()]
+        both = torch.autograd.grad(0.7 * losses.fine + 1.3 * losses.coarse, [of, *parameters])
+        return [losses.fine.detach(), losses.coarse.detach(), *both]
+
+    of = features.clone().requires_grad_()
+    first, second = gradients_of(fused(of, given), of), gradients_of(fused(of, given), of)
+    heads.double()
+    of = features.double().requires_grad_()
+    wanted = gradients_of(Network(heads).losses(of, given), of)
+    for one, other, right in zip(first, second, wanted, strict=True):
+        assert one.equal(other)
+        assert (one.double() - right).norm() < 1e-2 * right.norm()  # logits and their gradients are bf16
+
+
+@pytest.mark.parametrize("name", ["equal", "fine_only", "pcgrad"])
+def test_fused_runs_give_the_same_bits_alone_and_in_lanes(name: str, cli: CommandLine) -> None:
+    run = [*TINY, "model.width=16", *STEPS, f"loss={name}", "seed=1,2", "engine.precision=bf16", "engine.fused=true"]
+    for study, lanes in (("alone", "1"), ("together", "2")):
+        ended = cli("-m", *run, f"study={study}", f"hydra.launcher.lanes={lanes}")
+        assert ended.status == 0, ended
+        assert "Triton layers" in ended.out
+    assert numbers("together") == numbers("alone")
+
+
+FUSED = Engine(GPU, "bf16", channels_last=True, threads=1, compile=False, graph=True, triton=True, fused=True)
+
+
+@pytest.mark.parametrize("engine", [None, FUSED], ids=["plain", "fused"])
 @pytest.mark.parametrize("name", ["equal", "pcgrad", "fairgrad", "graddrop", "famo"])
 @pytest.mark.parametrize("record", [refuses, None], ids=["executed", "replayed"])
-def test_nothing_waits_for_the_device_within_an_epoch(name: str, record: Any, images: Resident, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trained.of(make(name), images, record, monkeypatch).trainer
+def test_nothing_waits_for_the_device_within_an_epoch(
+    name: str, record: Any, engine: Engine | None, images: Resident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = partial(resnet, 8) if engine else tiny
+    trainer = Trained.of(make(name), images, record, monkeypatch, engine, model).trainer
+    assert trainer.engine.fused is bool(engine)
     epoch = Pass(trainer, Moment(EPOCHS - 1, EPOCHS, 0.0))
     torch.cuda.set_sync_debug_mode("error")
     try:

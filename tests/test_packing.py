@@ -18,7 +18,16 @@ from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.packing import Measured, Trial, find_lanes, search
 
 GIB = 2**30
-AUTO = {"device": "cpu", "precision": "fp32", "channels_last": None, "compile": None, "graph": None, "triton": None, "threads": 1}
+AUTO = {
+    "device": "cpu",
+    "precision": "fp32",
+    "channels_last": None,
+    "compile": None,
+    "graph": None,
+    "triton": None,
+    "fused": None,
+    "threads": 1,
+}
 
 
 def given(rates: dict[int, float], memory: float = 0.5) -> Any:

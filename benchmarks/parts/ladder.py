@@ -20,6 +20,7 @@ RUNGS = {
     "+ compiled": options("bf16", channels_last=True, compiled=True),
     "+ CUDA graph": options("bf16", channels_last=True, compiled=True, graph=True),
     "+ Triton": options("bf16", channels_last=True, compiled=True, graph=True, triton=True),
+    "+ fused, in place of compiled": options("bf16", channels_last=True, compiled=False, graph=True, triton=True, fused=True),
 }
 
 

@@ -18,6 +18,7 @@ NEUTRAL = {
 # the signature, so that earlier runs keep theirs.
 ADDED_LATER: dict[str, Any] = {
     "loss.heads": "own", "loss.length": "own", "loss.scope": "trunk", "loss.refresh": 1, "engine.compile": False, "engine.triton": None,
+    "engine.fused": None,
 }  # fmt: skip
 
 # The code of these is covered by the commit that is recorded with a run; that of any other `_target_` enters by its content.

@@ -16,8 +16,12 @@ from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
 from mtlsweep.train.kernels import memory_ran_out
+from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.optimizer import RecordableSGD
 from mtlsweep.train.resident import Resident
+
+# Images that kernels are tried out with.
+TRIED = 16
 
 
 def build_trainer(
@@ -43,12 +47,16 @@ def build_trainer(
     count_by_epoch(model)
     if engine.triton:
         engine = replace(engine, triton=_taken_over(model, images, engine, say))
+    fused = _fused(model, images, engine, say) if engine.triton and engine.fused else None
+    if fused:
+        engine = replace(engine, compile=False)  # nothing is left to be compiled
+    engine = replace(engine, fused=fused is not None)
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
     sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
     parameters = chain(model.parameters(), strategy.parameters())
     optimizer = sgd(parameters, lr=schedule["lr"], momentum=schedule["momentum"], weight_decay=schedule["weight_decay"])
-    trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], say=say)
+    trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], fused=fused, say=say)
     if engine.compile:
         _compile(trainer)
     if engine.graph:
@@ -64,7 +72,7 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
         return False
     try:
         with engine.autocast():
-            convolutions.try_out(model, images.prepare(images.train.images[:1].permute(0, 3, 1, 2), engine))
+            convolutions.try_out(model, images.first(1, engine).images)
     except Exception as error:  # of many types
         if memory_ran_out(error):
             raise
@@ -72,6 +80,23 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
         say(f"warning: convolutions in Triton do not work here ({summary(error)}): they are cuDNN's")
         return False
     return True
+
+
+def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> Fused | None:
+    """Kernels for all of the model's training, where they do it."""
+    from mtlsweep.train import fused
+
+    if not fused.fits(model):
+        return None
+    try:
+        made = fused.fuse(model, torch.bfloat16)
+        fused.try_out(Network(model, engine.autocast), made, images.first(TRIED, engine))
+    except Exception as error:  # of many types
+        if memory_ran_out(error):
+            raise
+        say(f"warning: fused layers in Triton do not work here ({summary(error)}): only convolutions are Triton's")
+        return None
+    return made
 
 
 def _record(trainer: Trainer) -> None:

@@ -58,7 +58,7 @@ def compile_network(network: Network, batch: Batch, eval_batch: int, backward_pa
     # In one piece or not at all: in pieces it would be slower, and nothing would say so.
     trunk, both = (torch.compile(passes, dynamic=False, fullgraph=True) for passes in (network.model.trunk, differentiate))
     compiled = Compiled(trunk, both, backward_passes, len(batch.images), eval_batch)
-    with _untouched(network.model):
+    with untouched(network.model):
         if 1 in backward_passes:
             with network.autocast():
                 features = trunk(batch.images)
@@ -94,7 +94,7 @@ def _prepare() -> None:
 
 
 @contextmanager
-def _untouched(model: nn.Module) -> Iterator[None]:
+def untouched(model: nn.Module) -> Iterator[None]:
     """What a forward pass changes, BatchNorm's statistics and the mode, is put back."""
     training = model.training
     kept = {name: buffer.clone() for name, buffer in model.named_buffers()}

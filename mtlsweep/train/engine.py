@@ -32,6 +32,8 @@ class Engine:
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
+        fused: whether there are more of these: each layer's BatchNorm, shortcut and ReLU beside its convolution, and the heads with their
+            losses (`fused_forward`, `two_losses`); nothing is left to be compiled then.
     """
 
     device: torch.device
@@ -41,12 +43,13 @@ class Engine:
     compile: bool
     graph: bool
     triton: bool = False
+    fused: bool = False
 
     def __str__(self) -> str:
         """What was chosen, for people."""
         layout = "channels last" if self.channels_last else "channels first"
         words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
-        words += ["Triton convolutions"] if self.triton else []
+        words += [f"Triton {'layers' if self.fused else 'convolutions'}"] if self.triton else []
         words += ["CUDA graphs"] if self.graph else []
         words += [f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.device.type == "cpu" else []
         return ", ".join(words)
@@ -61,16 +64,17 @@ class Engine:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> dict[str, Any]:
-        """The choices as `result.json` keeps them: Triton's convolutions where they are, for earlier results say nothing of them."""
+        """The choices as `result.json` keeps them: Triton's kernels where they are, for earlier results say nothing of them."""
         chosen = asdict(self) | {"device": str(self.device)}
-        return chosen if self.triton else {name: value for name, value in chosen.items() if name != "triton"}
+        return {name: value for name, value in chosen.items() if value or name not in ("triton", "fused")}
 
     def as_begun(self, described: dict[str, Any]) -> "Engine":
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
-        before = {"compile": False, "triton": False}  # of attempts that knew no such option
-        kept = {name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile", "triton")}
+        before = {"compile": False, "triton": False, "fused": False}  # of attempts that knew no such option
+        kept = {name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile", "triton", "fused")}
         # On another kind of device, which the result tells of, there is no such thing.
-        return replace(self, **kept | {"triton": kept["triton"] and self.device.type == "cuda"})
+        gone = {} if self.device.type == "cuda" else {"triton": False, "fused": False}
+        return replace(self, **kept | gone)
 
     def apply(self) -> None:
         """Prepare torch for a run."""
@@ -104,7 +108,8 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     graph = device.type == "cuda" and settings["graph"] is not False
     can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
     triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
-    return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton)
+    fused = triton and settings.get("fused") is True
+    return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton, fused)
 
 
 def resolve_run(settings: dict[str, Any]) -> Engine:
@@ -120,6 +125,9 @@ def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
     if settings.get("triton") and not engine.triton:
         why = "takes a GPU, bf16, channels last and a network of 3 x 3 convolutions of 16 to 64 channels"
         found.append(f"note: engine.triton=true: {why}; convolutions are torch's")
+    if settings.get("fused") and not engine.fused:
+        why = "takes engine.triton and a ResNet of 16 to 64 channels"
+        found.append(f"note: engine.fused=true: {why}; BatchNorm, shortcuts and heads are torch's")
     if engine.device.type != "cpu":
         return found
     if settings["graph"]:

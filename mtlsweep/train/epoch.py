@@ -18,7 +18,7 @@ from mtlsweep.train.engine import Engine
 from mtlsweep.train.evaluation import EVAL_BATCH, Evaluations
 from mtlsweep.train.graphs import Recorder
 from mtlsweep.train.lanes import Turns, until_done
-from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import backward_passes
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
@@ -31,6 +31,7 @@ class Trainer:
 
     Attributes:
         compiled: passes through the model's trunk, compiled; None: it is called as it is.
+        fused: kernels of our own for all that the model does; None: it is called, or what is compiled.
         record: records what is done again and again; None: everything is executed by Python.
         say: tells the user a line.
     """
@@ -43,6 +44,7 @@ class Trainer:
     seed: int
     batch_size: int
     compiled: Compiled | None = None
+    fused: Fused | None = None
     record: Recorder | None = None
     say: Callable[[str], None] = print
 
@@ -56,9 +58,7 @@ class Trainer:
         Raises:
             Exception: of many types, where there is no compiler or it fails.
         """
-        split = self.data.train
-        images = self.data.prepare(split.images[: self.batch_size].permute(0, 3, 1, 2), self.engine)
-        batch = Batch(images, split.fine[: self.batch_size], split.coarse[: self.batch_size])
+        batch = self.data.first(self.batch_size, self.engine)
         # torch.func, by which both backward passes are compiled as one, cannot differentiate an operation that is not torch's own.
         passes = frozenset({1}) if self.engine.triton else backward_passes(self.strategy)
         self.compiled = compile_network(self.network, batch, EVAL_BATCH[self.engine.device.type], passes)
@@ -98,7 +98,7 @@ class Trainer:
     @property
     def network(self) -> Network:
         """The model in the engine's precision."""
-        return Network(self.model, self.engine.autocast, self.compiled)
+        return Network(self.model, self.engine.autocast, self.compiled, self.fused)
 
     @cached_property
     def kept(self) -> Kept:

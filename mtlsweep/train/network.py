@@ -35,6 +35,19 @@ class Losses(NamedTuple):
         return Losses(self.fine.detach(), self.coarse.detach(), self.correct)
 
 
+class Fused(NamedTuple):
+    """Kernels of our own for all that a model does.
+
+    Attributes:
+        trunk, infer: images `(B, 3, 32, 32)` -> features `(B, F)`, in training and in evaluation.
+        losses: of features, in training.
+    """
+
+    trunk: Callable[[torch.Tensor], torch.Tensor]
+    infer: Callable[[torch.Tensor], torch.Tensor]
+    losses: Callable[[torch.Tensor, Batch], Losses]
+
+
 class Network:
     """A model and the context, autocast or none, that its forward passes run in.
 
@@ -46,17 +59,21 @@ class Network:
         model: TwoHeads,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
         compiled: "Compiled | None" = None,
+        fused: Fused | None = None,
     ) -> None:
         self.model = model
         self.autocast = autocast
         self._compiled = compiled
+        self._fused = fused
 
     def plain(self) -> "Network":
-        """The same, not compiled."""
+        """The same, neither compiled nor fused."""
         return Network(self.model, self.autocast)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, 32, 32)` -> the trunk's output `(B, features)`."""
+        if self._fused:
+            return (self._fused.trunk if self.model.training else self._fused.infer)(images)
         if self._compiled and self._compiled.has_features(images, self.model.training):
             with self.autocast():
                 return self._compiled.trunk(images)
@@ -78,6 +95,8 @@ class Network:
 
     def losses(self, features: torch.Tensor, batch: Batch) -> Losses:
         """The losses of features."""
+        if self._fused and self.model.training:
+            return self._fused.losses(features, batch)
         fine, coarse = self.logits(features)
         return Losses(cross_entropy(fine, batch.fine), cross_entropy(coarse, batch.coarse), self.correct(fine.detach(), batch))
 

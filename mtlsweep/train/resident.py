@@ -39,6 +39,11 @@ class Resident:
         """uint8 images -> what the network takes."""
         return normalize(images, self.white, self.mean, self.std).contiguous(memory_format=engine.memory_format)
 
+    def first(self, count: int, engine: Engine) -> Batch:
+        """A mini-batch of the first images of the training set, as they are."""
+        split = self.train
+        return Batch(self.prepare(split.images[:count].permute(0, 3, 1, 2), engine), split.fine[:count], split.coarse[:count])
+
     def batch(self, indices: torch.Tensor, codes: torch.Tensor, engine: Engine) -> Batch:
         """A mini-batch of the training set, cropped and flipped.
 

@@ -150,6 +150,8 @@ class Run:
             raise UserError("the run began with a compiled network, which cannot be compiled here: its epochs would not be of one kind")
         if self.rows and trainer.engine.triton != engine.triton:
             raise UserError("the run began with Triton's convolutions, which do not work here: its epochs would not be of one kind")
+        if self.rows and trainer.engine.fused != engine.fused:
+            raise UserError("the run began with fused layers, which do not work here: its epochs would not be of one kind")
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")

@@ -66,7 +66,7 @@ def to_output(network: Network, batch: Batch, factor: float | torch.Tensor) -> A
     output = features.detach().requires_grad_()
     losses = network.losses(output, batch)
     model = network.model
-    of_fine = torch.autograd.grad(losses.fine, [output, *model.fine_head.parameters()])
+    of_fine = torch.autograd.grad(losses.fine, [output, *model.fine_head.parameters()], retain_graph=True)  # both may be one operation's
     of_coarse = torch.autograd.grad(factor * losses.coarse, [output, *model.coarse_head.parameters()])
     return AtOutput(HeadGradients(losses.detached(), list(of_fine[1:]), list(of_coarse[1:])), of_fine[0], of_coarse[0], features)
 

@@ -8,7 +8,7 @@ Images and gradients are channels-last, `(B, C, H, W)`; weights `(O, C, 3, 3)` i
 as they are read. Products are summed in fp32.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -44,11 +44,40 @@ TILES_BY_CHANNELS: dict[tuple[str, int, int], dict[str, int]] = {
 LEAST = 16
 
 
+class Correlation(NamedTuple):
+    """A launch of a kernel that convolves.
+
+    Attributes:
+        grid: number of programs.
+        tensors: what is given, the weights, the result.
+        rows: pixels of the result.
+        constants: of the kernel, those of its launch included.
+    """
+
+    grid: tuple[int]
+    tensors: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    rows: int
+    constants: dict[str, Any]
+
+
+def correlation(kind: str, given: torch.Tensor, weights: torch.Tensor, result: torch.Tensor, stride: int) -> Correlation:
+    """How a convolution with a padding of 1 is launched ("convolve"), or what makes of a gradient of its result that of its images
+    ("input_gradient")."""
+    forward = kind == "convolve"
+    tiles = _tiles(kind, weights.shape[1], len(weights))
+    strides = _strides(weights if forward else weights.transpose(0, 1))  # what comes in is what went out
+    rows, inputs = result.numel() // result.shape[1], given.shape[1]
+    how = {"DOWN": stride if forward else 1, "UP": 1 if forward else stride, "FLIP": not forward}
+    terms = inputs if inputs >= LEAST else triton.next_power_of_2(9 * inputs)
+    constants = {**_sizes(given, result), **strides, **how, "BLOCK_K": terms, **tiles}
+    return Correlation((triton.cdiv(rows, tiles["BLOCK_M"]),), (given, weights, result), rows, constants)
+
+
 def convolve(images: torch.Tensor, weights: torch.Tensor, stride: int, precision: torch.dtype) -> torch.Tensor:
     """The convolution with a padding of 1: `(B, O, H / stride, W / stride)` in a precision."""
-    batch, inputs, height, width = images.shape
-    result = _empty((batch, len(weights), -(-height // stride), -(-width // stride)), precision, images)
-    _correlate(images, weights, result, _tiles("convolve", inputs, len(weights)), **_strides(weights), DOWN=stride, UP=1, FLIP=False)
+    batch, _, height, width = images.shape
+    result = empty((batch, len(weights), -(-height // stride), -(-width // stride)), precision, images)
+    _launch(correlation("convolve", images, weights, result, stride))
     return result
 
 
@@ -61,22 +90,18 @@ def input_gradient(gradient: torch.Tensor, weights: torch.Tensor, stride: int, h
     inputs = weights.shape[1]
     if inputs < LEAST:
         raise NotImplementedError(f"the gradient of images of {inputs} channels; engine.triton=false has it")
-    result = _empty((len(gradient), inputs, height, width), gradient.dtype, gradient)
-    strides = _strides(weights.transpose(0, 1))  # what comes in is what went out
-    _correlate(gradient, weights, result, _tiles("input_gradient", inputs, len(weights)), **strides, DOWN=1, UP=stride, FLIP=True)
+    result = empty((len(gradient), inputs, height, width), gradient.dtype, gradient)
+    _launch(correlation("input_gradient", gradient, weights, result, stride))
     return result
 
 
 def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
     """Gradient of the result -> that of the weights: in fp32 and in their layout."""
     inputs, outputs = weights.shape[1], len(weights)
-    rows = gradient.numel() // outputs
-    tiles, of_sum = _tiles("weight_gradient", inputs, outputs), _tiles("sum", inputs, outputs)
-    count = triton.cdiv(rows, tiles["CHUNK"])
-    parts = torch.empty((count, 9 * inputs, outputs), dtype=torch.float32, device=images.device)
-    grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), count)
-    sizes = _sizes(images, gradient)
-    _weight_gradient_parts[grid](images, gradient, parts, rows, **sizes, STRIDE=stride, **tiles)
+    count = parts_of(inputs, gradient)
+    parts = torch.empty((count, outputs, 9 * inputs), dtype=torch.float32, device=images.device)
+    weight_gradient_parts(images, gradient, stride, parts)
+    of_sum = _tiles("sum", inputs, outputs)
     result = torch.empty_like(weights, dtype=torch.float32)
     _weight_gradient_sum[(triton.cdiv(9 * inputs * outputs, of_sum["BLOCK"]),)](
         parts, result, COUNT=count, CI=inputs, CO=outputs, **_strides(result), **of_sum
@@ -84,11 +109,28 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch
     return result
 
 
-def _correlate(given: torch.Tensor, weights: torch.Tensor, result: torch.Tensor, tiles: dict[str, int], **how: Any) -> None:
-    rows, inputs = result.numel() // result.shape[1], given.shape[1]
-    sizes = _sizes(given, result)
-    terms = inputs if inputs >= LEAST else triton.next_power_of_2(9 * inputs)
-    _correlation[(triton.cdiv(rows, tiles["BLOCK_M"]),)](given, weights, result, rows, **sizes, **how, BLOCK_K=terms, **tiles)
+def parts_of(inputs: int, gradient: torch.Tensor) -> int:
+    """In how many parts `weight_gradient_parts` sums over the pixels of a gradient of the result."""
+    outputs = gradient.shape[1]
+    return triton.cdiv(gradient.numel() // outputs, _tiles("weight_gradient", inputs, outputs)["CHUNK"])
+
+
+def weight_gradient_parts(images: torch.Tensor, gradient: torch.Tensor, stride: int, parts: torch.Tensor) -> None:
+    """Write the parts of a gradient of the weights into `(parts, O, 3, 3, C)`, in fp32."""
+    inputs, outputs = images.shape[1], gradient.shape[1]
+    rows = gradient.numel() // outputs
+    tiles = _tiles("weight_gradient", inputs, outputs)
+    grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, gradient))
+    _weight_gradient_parts[grid](images, gradient, parts, rows, **_sizes(images, gradient), STRIDE=stride, **tiles)
+
+
+def empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
+    """Memory for images, channels-last, on the device of others."""
+    return torch.empty(size, dtype=precision, device=like.device, memory_format=torch.channels_last)
+
+
+def _launch(call: Correlation) -> None:
+    _correlation[call.grid](*call.tensors, call.rows, **call.constants)
 
 
 def _sizes(given: torch.Tensor, result: torch.Tensor) -> dict[str, int]:
@@ -101,10 +143,6 @@ def _strides(weights: torch.Tensor) -> dict[str, int]:
 
 def _tiles(kind: str, inputs: int, outputs: int) -> dict[str, int]:
     return TILES[kind] | TILES_BY_CHANNELS.get((kind, inputs, outputs), {})
-
-
-def _empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
-    return torch.empty(size, dtype=precision, device=like.device, memory_format=torch.channels_last)
 
 
 @triton.jit
@@ -129,9 +167,40 @@ def _correlation(  # type: ignore[no-untyped-def]
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ) -> None:
-    """Rows are pixels of the result, columns its channels. UP: between the pixels of what is given lie UP - 1 zeros. FLIP: the weights the
-    other way round."""
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    n = tl.arange(0, CO)
+    total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=(m < rows)[:, None])
+
+
+@triton.jit
+def correlated(  # type: ignore[no-untyped-def]
+    m,
+    given,
+    weights,
+    like,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    DOWN: tl.constexpr,
+    UP: tl.constexpr,
+    FLIP: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+) -> tl.tensor:
+    """In fp32 the pixels m of a result, `(BLOCK_M, CO)`: rows are pixels, columns the result's channels.
+
+    like: whose precision the factors are rounded to. DOWN: the stride. UP: between the pixels of what is given lie UP - 1 zeros. FLIP: the
+    weights the other way round.
+    """
     n = tl.arange(0, CO)
     across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
     total = tl.zeros((BLOCK_M, CO), dtype=tl.float32)
@@ -148,7 +217,7 @@ def _correlation(  # type: ignore[no-untyped-def]
             if FLIP:
                 r, s = 2 - r, 2 - s
             b = tl.load(weights + r * W_R + s * W_S + k[:, None] * W_IN + n[None, :] * W_OUT)
-            total = tl.dot(a.to(result.dtype.element_ty), b.to(result.dtype.element_ty), total)
+            total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
     else:  # too few channels for a product of their own: all nine neighbours are one
         k = tl.arange(0, BLOCK_K)
         tap, c = k // CI, k % CI
@@ -157,8 +226,8 @@ def _correlation(  # type: ignore[no-untyped-def]
         inside = (m < rows)[:, None] & (tap < 9)[None, :] & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
         a = tl.load(given + ((image[:, None] * HI + h) * WI + v) * CI + c[None, :], mask=inside, other=0.0)
         b = tl.load(weights + (r * W_R + s * W_S + c * W_IN)[:, None] + n[None, :] * W_OUT, mask=(tap < 9)[:, None], other=0.0)
-        total = tl.dot(a.to(result.dtype.element_ty), b.to(result.dtype.element_ty), total)
-    tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=(m < rows)[:, None])
+        total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
+    return total
 
 
 @triton.jit
@@ -192,7 +261,7 @@ def _weight_gradient_parts(  # type: ignore[no-untyped-def]
         a = tl.load(images + ((image[:, None] * HI + h) * WI + v) * CI + c[None, :], mask=inside, other=0.0)
         g = tl.load(gradient + m[:, None] * CO + n[None, :], mask=(m < rows)[:, None], other=0.0)
         total = tl.dot(tl.trans(a.to(gradient.dtype.element_ty)), g, total)
-    places = (tl.program_id(1) * 9 * CI + k)[:, None] * CO + n[None, :]
+    places = (tl.program_id(1) * CO + n)[None, :] * (9 * CI) + k[:, None]
     tl.store(parts + places, total, mask=(k < 9 * CI)[:, None])
 
 
@@ -216,7 +285,7 @@ def _weight_gradient_sum(  # type: ignore[no-untyped-def]
         p = start + tl.arange(0, AT_ONCE)
         there = (p < COUNT)[:, None] & (e < 9 * CI * CO)[None, :]
         total += tl.load(parts + p[:, None] * (9 * CI * CO) + e[None, :], mask=there, other=0.0)
-    k, n = e // CO, e % CO
+    n, k = e // (9 * CI), e % (9 * CI)
     tap, c = k // CI, k % CI
     places = n * W_OUT + c * W_IN + (tap // 3) * W_R + (tap % 3) * W_S
     tl.store(result + places, tl.sum(total, 0), mask=e < 9 * CI * CO)

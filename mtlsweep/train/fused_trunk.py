@@ -1,0 +1,180 @@
+"""A ResNet's trunk in training as few operations: each layer's BatchNorm is summed where it is convolved (`fused_forward`)."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from mtlsweep.models.resnet import BasicBlock
+from mtlsweep.train import convolutions
+
+if TYPE_CHECKING:
+    from mtlsweep.train.kernels.fused_forward import Beside, Forward
+    from mtlsweep.train.kernels.weight_sums import Summed
+
+
+class Shortcut(NamedTuple):
+    """What is added before a ReLU: every `stride`th pixel of the output two layers before, from channel `before` on."""
+
+    stride: int
+    before: int
+
+
+class Layer(NamedTuple):
+    """A convolution of the output of the layer before, its BatchNorm, a shortcut or none, ReLU."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    shortcut: Shortcut | None
+
+
+class FusedTrunk:
+    """A trunk's features and their gradients by kernels of our own.
+
+    It reads and moves what the model has, parameters and running statistics, and keeps none of its own.
+
+    Args:
+        trunk: one for which `layers_of` finds layers; on its device, channels last.
+        precision: of the activations.
+    """
+
+    def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
+        self.layers = layers_of(trunk)
+        self.precision = precision
+        self.parameters = [parameter for layer in self.layers for parameter in (layer.convolution.weight, *layer.norm.parameters())]
+        self.device = self.parameters[0].device
+        self.ticket = torch.zeros(1, dtype=torch.int32, device=self.device)
+        self.offsets = list(accumulate((parameter.numel() for parameter in self.parameters), initial=0))
+        self._plans: dict[int, torch.Tensor] = {}  # of the weights' sums, by the size of a mini-batch
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Images `(B, 3, H, W)`, channels last -> features `(B, C)`, in training."""
+        return _Trunk.apply(self, images, *self.parameters)
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """Features in evaluation, where BatchNorm goes by its running statistics; without gradients."""
+        from mtlsweep.train.kernels import fused_forward  # loads Triton
+
+        with torch.no_grad():
+            before, last = None, images
+            for layer in self.layers:
+                beside = _beside(layer.shortcut, before)
+                before, last = last, fused_forward.infer(last, layer.convolution, layer.norm, self.precision, beside)
+            return last.mean((2, 3))
+
+    def forward(self, images: torch.Tensor) -> "list[Forward]":
+        """What each layer made of a mini-batch."""
+        from mtlsweep.train.kernels import fused_forward
+
+        made: list[Forward] = []
+        for layer in self.layers:
+            given = made[-1].output if made else images
+            raw, statistics = fused_forward.convolve(given, layer.convolution, layer.norm, self.precision, self.ticket)
+            beside = _beside(layer.shortcut, made[-2].output if layer.shortcut else None)
+            made.append(fused_forward.Forward(raw, statistics, fused_forward.finish(raw, statistics, layer.norm, beside)))
+        return made
+
+    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> list[torch.Tensor]:
+        """The gradients of the parameters: parts of one vector, a sum over the mini-batch each.
+
+        Args:
+            images: of the mini-batch.
+            made: what `forward` returned.
+            arrives: the gradient of the features, `(B, C)`.
+        """
+        from mtlsweep.train.kernels import few_channels, fused_backward, weight_sums
+
+        vector = torch.empty(self.offsets[-1], dtype=torch.float32, device=self.device)
+        gradients = [vector[start:end] for start, end in pairwise(self.offsets)]
+        slopes = [
+            fused_backward.Slopes(torch.empty_like(one.statistics[:2]), *of_norm)
+            for one, of_norm in zip(made, zip(gradients[1::3], gradients[2::3], strict=True), strict=True)
+        ]
+        summed = [
+            weight_sums.Summed(few_channels.parts_of(layer.convolution.in_channels, one.raw), layer.convolution.weight.numel(), target)
+            for layer, one, target in zip(self.layers, made, self.offsets[:-1:3], strict=True)
+        ]
+        parts = torch.empty(sum(one.number * one.size for one in summed), dtype=torch.float32, device=self.device)
+        of_weights = parts.split([one.number * one.size for one in summed])
+        entered = fused_backward.enter_from_pool(arrives, made[-1], slopes[-1], self.ticket)
+        behind: torch.Tensor | None = None
+        for i in reversed(range(len(made))):
+            layer = self.layers[i].convolution
+            gradient = fused_backward.differentiate(entered, made[i], slopes[i])
+            few_channels.weight_gradient_parts(made[i - 1].output if i else images, gradient, layer.stride[0], of_weights[i])
+            if i:
+                # What enters the layer behind has come past this one, by its shortcut.
+                beside = _beside(self.layers[i + 1].shortcut, behind) if behind is not None else None
+                how = (gradient, layer.weight, layer.stride[0], beside, made[i - 1], slopes[i - 1], self.ticket)
+                behind, entered = entered, fused_backward.enter(*how)
+        weight_sums.add(parts, self._plan(len(images), summed), vector)
+        return [
+            gradient.as_strided(parameter.size(), parameter.stride())
+            for gradient, parameter in zip(gradients, self.parameters, strict=True)
+        ]
+
+    def _plan(self, batch: int, summed: "list[Summed]") -> torch.Tensor:
+        from mtlsweep.train.kernels import weight_sums
+
+        if batch not in self._plans:  # once: it is copied from the host, which cannot be recorded
+            self._plans[batch] = weight_sums.plan(summed, self.device)
+        return self._plans[batch]
+
+
+class _Trunk(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, trunk: FusedTrunk, images: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        made = trunk.forward(images)
+        ctx.trunk = trunk
+        ctx.save_for_backward(images, *(tensor for one in made for tensor in one))
+        return made[-1].output.mean((2, 3))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, arrives: torch.Tensor) -> Any:
+        from mtlsweep.train.kernels.fused_forward import Forward
+
+        images, *saved = ctx.saved_tensors
+        made = [Forward(*saved[start : start + 3]) for start in range(0, len(saved), 3)]
+        return None, None, *ctx.trunk.backward(images, made, arrives.contiguous())
+
+
+def _beside(shortcut: Shortcut | None, images: torch.Tensor | None) -> "Beside | None":
+    from mtlsweep.train.kernels.fused_forward import Beside
+
+    return Beside(images, *shortcut) if shortcut and images is not None else None
+
+
+def fits(trunk: nn.Module) -> bool:
+    """Whether a trunk is a ResNet's all of whose layers the kernels can do."""
+    try:
+        layers = layers_of(trunk)
+    except TypeError:
+        return False
+    return all(convolutions.has_kernels(layer.convolution) and _plain(layer.norm) for layer in layers)
+
+
+def layers_of(trunk: nn.Module) -> list[Layer]:
+    """The layers of a ResNet's trunk, in the order in which they are executed.
+
+    Raises:
+        TypeError: it is none.
+    """
+    match list(trunk.children()) if type(trunk) is nn.Sequential else []:
+        case [nn.Conv2d() as stem, nn.BatchNorm2d() as norm, nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(output_size=1), nn.Flatten()]:
+            if all(type(block) is BasicBlock for block in blocks):
+                return [Layer(stem, norm, None), *_of_blocks(blocks)]
+    raise TypeError("not the trunk of a ResNet")
+
+
+def _of_blocks(blocks: Sequence[Any]) -> Iterator[Layer]:
+    for block in blocks:
+        yield Layer(block.conv1, block.bn1, None)
+        yield Layer(block.conv2, block.bn2, Shortcut(block.stride, block.new_channels // 2))
+
+
+def _plain(norm: nn.BatchNorm2d) -> bool:
+    return norm.affine and norm.running_mean is not None and norm.momentum is not None

@@ -1,0 +1,184 @@
+"""The gradients of the layers that `fused_forward` makes: of what went into ReLU, and with them BatchNorm's; of the convolution's result.
+
+(Those of the weights are `few_channels`' and `weight_sums`'.) A layer's gradient passes ReLU where the convolution behind it is
+differentiated: its sums over pixels are made there, and what is added for a shortcut is, too.
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+
+from mtlsweep.train.kernels.few_channels import correlated, correlation
+from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
+from mtlsweep.train.kernels.last import is_last
+
+
+class Slopes(NamedTuple):
+    """Where the sums of a gradient go: `(2, O)`, what BatchNorm takes of them; gradients of its weight and bias, `(O,)`."""
+
+    means: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
+
+
+def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticket: torch.Tensor) -> torch.Tensor:
+    """The gradient `(B, O)` of the mean over an output's pixels -> that of what went into ReLU, `(B, O, H, W)`; its sums in slopes."""
+    result = torch.empty_like(made.raw)
+    rows, channels = made.raw.numel() // made.raw.shape[1], made.raw.shape[1]
+    block = at_once(channels)
+    grid = (triton.cdiv(rows, block),)
+    parts = torch.empty((*grid, 2, channels), dtype=torch.float32, device=gradient.device)
+    _enter_from_pool[grid](
+        *(gradient, made.output, made.raw, made.statistics, result, parts, ticket, *slopes, rows),
+        **sizes(made.raw),
+        BLOCK_M=block,
+        AT_ONCE=at_once(channels),
+    )
+    return result
+
+
+def enter(
+    gradient: torch.Tensor, weights: torch.Tensor, stride: int, beside: Beside | None, made: Forward, slopes: Slopes, ticket: torch.Tensor
+) -> torch.Tensor:
+    """The gradient of the `raw` of the layer behind, `(B, P, H / stride, W / stride)` -> that of what went into this layer's ReLU.
+
+    Args:
+        gradient, weights, stride: of the convolution behind.
+        beside: the gradient of what went into the ReLU of the layer that this one's output is added in, and how.
+        made: by this layer.
+        slopes: receive the sums.
+        ticket: as of `convolve`.
+    """
+    result = torch.empty_like(made.raw)
+    call = correlation("input_gradient", gradient, weights, result, stride)
+    parts = torch.empty((call.grid[0], 2, result.shape[1]), dtype=torch.float32, device=gradient.device)
+    given = beside or Beside(gradient, 0, 0)
+    _enter[call.grid](
+        *(*call.tensors, given.images, made.output, made.raw, made.statistics, parts, ticket, *slopes, call.rows),
+        **call.constants,
+        **beside_of(given),
+        AT_ONCE=at_once(result.shape[1]),
+    )
+    return result
+
+
+def differentiate(gradient: torch.Tensor, made: Forward, slopes: Slopes) -> torch.Tensor:
+    """The gradient of what went into ReLU -> that of `raw`."""
+    result = torch.empty_like(gradient)
+    _differentiate[elementwise(result)](
+        *(gradient, made.raw, made.statistics, slopes.means, result, result.numel()), C=result.shape[1], BLOCK=ELEMENTWISE
+    )
+    return result
+
+
+@triton.jit
+def _enter_from_pool(  # type: ignore[no-untyped-def]
+    gradient,
+    output,
+    raw,
+    statistics,
+    result,
+    parts,
+    ticket,
+    means,
+    of_weight,
+    of_bias,
+    rows,
+    C: tl.constexpr,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, C)
+    total = tl.load(gradient + (m // (H * W))[:, None] * C + n[None, :], mask=(m < rows)[:, None], other=0.0).to(tl.float32) / (H * W)
+    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, C, AT_ONCE)
+
+
+@triton.jit
+def _enter(  # type: ignore[no-untyped-def]
+    given,
+    weights,
+    result,
+    beside,
+    output,
+    raw,
+    statistics,
+    parts,
+    ticket,
+    means,
+    of_weight,
+    of_bias,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    DOWN: tl.constexpr,
+    UP: tl.constexpr,
+    FLIP: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    C_BESIDE: tl.constexpr,
+    H_BESIDE: tl.constexpr,
+    W_BESIDE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    BEFORE: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
+    total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    if STRIDE > 0:
+        across, down, image = m % WO, m // WO % HO, m // (WO * HO)
+        seen = (m < rows) & (across % STRIDE == 0) & (down % STRIDE == 0)
+        place = ((image * H_BESIDE + down // STRIDE) * W_BESIDE + across // STRIDE) * C_BESIDE + BEFORE
+        total += tl.load(beside + place[:, None] + n[None, :], mask=seen[:, None], other=0.0).to(tl.float32)
+    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, CO, AT_ONCE)
+
+
+@triton.jit
+def _store_and_sum(  # type: ignore[no-untyped-def]
+    total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, C: tl.constexpr, AT_ONCE: tl.constexpr
+) -> None:
+    """Through ReLU; then the sums, over all pixels, of the gradient and of its product with the distance of `raw` from its mean."""
+    n, here = tl.arange(0, C), (m < rows)[:, None]
+    places = m[:, None] * C + n[None, :]
+    total = tl.where(tl.load(output + places, mask=here, other=0.0) <= 0, 0.0, total).to(result.dtype.element_ty)
+    tl.store(result + places, total, mask=here)
+    value = tl.where(here, total.to(tl.float32), 0.0)
+    distance = tl.load(raw + places, mask=here, other=0.0).to(tl.float32) - tl.load(statistics + n)[None, :]
+    part = parts + tl.program_id(0) * 2 * C + n
+    tl.store(part, tl.sum(value, 0))
+    tl.store(part + C, tl.sum(value * distance, 0))
+    if is_last(ticket):
+        sums, products = tl.zeros((AT_ONCE, C), dtype=tl.float32), tl.zeros((AT_ONCE, C), dtype=tl.float32)
+        tiles = tl.num_programs(0)
+        for start in range(0, tiles, AT_ONCE):
+            t = start + tl.arange(0, AT_ONCE)
+            place = parts + t[:, None] * 2 * C + n[None, :]
+            sums += tl.load(place, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
+            products += tl.load(place + C, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
+        of_sums, of_products = tl.sum(sums, 0), tl.sum(products, 0)
+        reciprocal = tl.load(statistics + C + n)
+        tl.store(of_bias + n, of_sums)
+        tl.store(of_weight + n, of_products * reciprocal)
+        tl.store(means + n, of_sums / rows)
+        tl.store(means + C + n, of_products * reciprocal * reciprocal / rows)
+
+
+@triton.jit
+def _differentiate(gradient, raw, statistics, means, result, numbers, C: tl.constexpr, BLOCK: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n = e % C
+    value = tl.load(gradient + e, mask=e < numbers, other=0.0).to(tl.float32) - tl.load(means + n)
+    distance = tl.load(raw + e, mask=e < numbers, other=0.0).to(tl.float32) - tl.load(statistics + n)
+    value = (value - distance * tl.load(means + C + n)) * tl.load(statistics + 2 * C + n)
+    tl.store(result + e, value.to(result.dtype.element_ty), mask=e < numbers)

@@ -1,0 +1,279 @@
+"""A 3 x 3 convolution of few channels, its BatchNorm in training, a shortcut and ReLU, in two Triton kernels; `fused_backward` has the
+gradients, in three.
+
+The sums over pixels that BatchNorm needs, of the convolution's result and of the gradient that arrives at it, are made where those numbers
+are: each program of a convolution writes its part, and the last program to come to its end adds the parts, in the same order whichever it
+is. A step of a small network is bound by the number of its operations, and these were half of them (benchmarks/README.md).
+
+Images are channels-last, `(B, C, H, W)`; weights channels-last `(O, C, 3, 3)` in fp32. `raw` is a convolution's result and `output` what
+BatchNorm, shortcut and ReLU make of it. Statistics are fp32, `(3, O)`: mean, reciprocal deviation, and that times BatchNorm's weight.
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import nn
+
+from mtlsweep.train.kernels.few_channels import Correlation, correlated, correlation, empty
+from mtlsweep.train.kernels.last import is_last
+
+# Numbers that one program reads at once of the parts, and makes of an elementwise result.
+OF_PARTS = 2048
+ELEMENTWISE = 1024
+
+
+class Beside(NamedTuple):
+    """What is added to an output before ReLU: every `stride`th pixel of an earlier one, from channel `before` on; other channels get 0."""
+
+    images: torch.Tensor
+    stride: int
+    before: int
+
+
+class Forward(NamedTuple):
+    """What a layer made of a mini-batch."""
+
+    raw: torch.Tensor
+    statistics: torch.Tensor
+    output: torch.Tensor
+
+
+def convolve(
+    images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precision: torch.dtype, ticket: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`raw` in a precision, and its statistics; the running ones of BatchNorm move.
+
+    Args:
+        images: `(B, C, H, W)`.
+        layer, norm: of one layer.
+        ticket: an int32 zero of the device's, of which no other launch makes use at the same time.
+    """
+    raw, call = _convolution(images, layer, precision)
+    outputs = layer.out_channels
+    statistics = torch.empty((3, outputs), dtype=torch.float32, device=images.device)
+    parts = torch.empty((call.grid[0], 2, outputs), dtype=torch.float32, device=images.device)
+    _convolve[call.grid](
+        *(*call.tensors, parts, ticket, norm.weight, norm.running_mean, norm.running_var, statistics),
+        *(norm.momentum, norm.eps, call.rows),
+        **call.constants,
+        AT_ONCE=at_once(outputs),
+    )
+    return raw, statistics
+
+
+def finish(raw: torch.Tensor, statistics: torch.Tensor, norm: nn.BatchNorm2d, beside: Beside | None) -> torch.Tensor:
+    """The output of a layer: normalised, with what is beside it, through ReLU."""
+    output = torch.empty_like(raw)
+    given = beside or Beside(raw, 0, 0)
+    _finish[elementwise(raw)](
+        *(raw, statistics, norm.bias, given.images, output, raw.numel()),
+        **sizes(raw),
+        **beside_of(given),
+        BLOCK=ELEMENTWISE,
+    )
+    return output
+
+
+def infer(images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precision: torch.dtype, beside: Beside | None) -> torch.Tensor:
+    """The output of a layer in evaluation, where BatchNorm goes by its running statistics: one kernel."""
+    output, call = _convolution(images, layer, precision)
+    given = beside or Beside(output, 0, 0)
+    _infer[call.grid](
+        *(*call.tensors, norm.weight, norm.bias, norm.running_mean, norm.running_var, given.images, norm.eps, call.rows),
+        **call.constants,
+        **beside_of(given),
+    )
+    return output
+
+
+def _convolution(images: torch.Tensor, layer: nn.Conv2d, precision: torch.dtype) -> tuple[torch.Tensor, Correlation]:
+    height, width = (-(-size // layer.stride[0]) for size in images.shape[2:])
+    result = empty((len(images), layer.out_channels, height, width), precision, images)
+    return result, correlation("convolve", images, layer.weight, result, layer.stride[0])
+
+
+def elementwise(result: torch.Tensor) -> tuple[int]:
+    """The programs of a kernel that makes a result number by number."""
+    return (triton.cdiv(result.numel(), ELEMENTWISE),)
+
+
+def at_once(channels: int) -> int:
+    """How many parts of a sum a program reads at once."""
+    return OF_PARTS // channels
+
+
+def sizes(result: torch.Tensor) -> dict[str, int]:
+    """Constants of a kernel."""
+    return dict(zip("CHW", result.shape[1:], strict=True))
+
+
+def beside_of(given: Beside) -> dict[str, int]:
+    """Constants of a kernel; a stride of 0: nothing is added."""
+    _, channels, height, width = given.images.shape
+    return {"C_BESIDE": channels, "H_BESIDE": height, "W_BESIDE": width, "STRIDE": given.stride, "BEFORE": given.before}
+
+
+@triton.jit
+def _convolve(  # type: ignore[no-untyped-def]
+    given,
+    weights,
+    raw,
+    parts,
+    ticket,
+    scale,
+    running_mean,
+    running_variance,
+    statistics,
+    momentum,
+    eps,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    DOWN: tl.constexpr,
+    UP: tl.constexpr,
+    FLIP: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    """A part is the mean of a tile's pixels and the sum of their squared distances from it: no difference of two large sums is taken."""
+    tile = tl.program_id(0)
+    m, n = tile * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
+    total = correlated(m, given, weights, raw, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K).to(
+        raw.dtype.element_ty
+    )
+    here = (m < rows)[:, None]
+    tl.store(raw + m[:, None] * CO + n[None, :], total, mask=here)
+    value = tl.where(here, total.to(tl.float32), 0.0)
+    mean = tl.sum(value, 0) / tl.minimum(rows - tile * BLOCK_M, BLOCK_M)
+    distance = tl.where(here, value - mean[None, :], 0.0)
+    tl.store(parts + tile * 2 * CO + n, mean)
+    tl.store(parts + tile * 2 * CO + CO + n, tl.sum(distance * distance, 0))
+    if is_last(ticket):
+        first = tl.load(parts + n, cache_modifier=".cg")
+        sums, squares = tl.zeros((AT_ONCE, CO), dtype=tl.float32), tl.zeros((AT_ONCE, CO), dtype=tl.float32)
+        tiles = tl.num_programs(0)
+        for start in range(0, tiles, AT_ONCE):
+            t = start + tl.arange(0, AT_ONCE)
+            there = (t < tiles)[:, None]
+            place = parts + t[:, None] * 2 * CO + n[None, :]
+            apart = tl.load(place, mask=there, other=0.0, cache_modifier=".cg") - first[None, :]
+            pixels = tl.where(t < tiles, tl.minimum(rows - t * BLOCK_M, BLOCK_M), 0)[:, None].to(tl.float32)
+            sums += pixels * apart
+            squares += tl.load(place + CO, mask=there, other=0.0, cache_modifier=".cg") + pixels * apart * apart
+        apart = tl.sum(sums, 0) / rows
+        mean = first + apart
+        variance = tl.sum(squares, 0) / rows - apart * apart
+        reciprocal = 1.0 / tl.sqrt(variance + eps)
+        tl.store(statistics + n, mean)
+        tl.store(statistics + CO + n, reciprocal)
+        tl.store(statistics + 2 * CO + n, reciprocal * tl.load(scale + n))
+        old = tl.load(running_mean + n)
+        tl.store(running_mean + n, old + momentum * (mean - old))
+        old = tl.load(running_variance + n)
+        tl.store(running_variance + n, old + momentum * (variance * rows / (rows - 1) - old))
+
+
+@triton.jit
+def _finish(  # type: ignore[no-untyped-def]
+    raw,
+    statistics,
+    bias,
+    beside,
+    output,
+    numbers,
+    C: tl.constexpr,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    C_BESIDE: tl.constexpr,
+    H_BESIDE: tl.constexpr,
+    W_BESIDE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    BEFORE: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    n, p = e % C, e // C
+    value = tl.load(raw + e, mask=e < numbers, other=0.0).to(tl.float32)
+    value = (value - tl.load(statistics + n)) * tl.load(statistics + 2 * C + n) + tl.load(bias + n)
+    if STRIDE > 0:
+        value += _beside(beside, p, n, e < numbers, H, W, C_BESIDE, H_BESIDE, W_BESIDE, STRIDE, BEFORE)
+    tl.store(output + e, _relu(value).to(output.dtype.element_ty), mask=e < numbers)
+
+
+@triton.jit
+def _infer(  # type: ignore[no-untyped-def]
+    given,
+    weights,
+    output,
+    scale,
+    bias,
+    running_mean,
+    running_variance,
+    beside,
+    eps,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    CO: tl.constexpr,
+    W_IN: tl.constexpr,
+    W_OUT: tl.constexpr,
+    W_R: tl.constexpr,
+    W_S: tl.constexpr,
+    DOWN: tl.constexpr,
+    UP: tl.constexpr,
+    FLIP: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    C_BESIDE: tl.constexpr,
+    H_BESIDE: tl.constexpr,
+    W_BESIDE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    BEFORE: tl.constexpr,
+) -> None:
+    m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
+    total = correlated(m, given, weights, output, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    factor = tl.load(scale + n) / tl.sqrt(tl.load(running_variance + n) + eps)
+    total = (total - tl.load(running_mean + n)[None, :]) * factor[None, :] + tl.load(bias + n)[None, :]
+    here = (m < rows)[:, None]
+    if STRIDE > 0:
+        total += _beside(beside, m[:, None], n[None, :], here, HO, WO, C_BESIDE, H_BESIDE, W_BESIDE, STRIDE, BEFORE)
+    tl.store(output + m[:, None] * CO + n[None, :], _relu(total).to(output.dtype.element_ty), mask=here)
+
+
+@triton.jit
+def _beside(  # type: ignore[no-untyped-def]
+    images,
+    pixel,
+    channel,
+    here,
+    H: tl.constexpr,
+    W: tl.constexpr,
+    C_BESIDE: tl.constexpr,
+    H_BESIDE: tl.constexpr,
+    W_BESIDE: tl.constexpr,
+    STRIDE: tl.constexpr,
+    BEFORE: tl.constexpr,
+) -> tl.tensor:
+    """What is added to pixels and channels of an output of H by W."""
+    c = channel - BEFORE
+    place = ((pixel // (W * H) * H_BESIDE + pixel // W % H * STRIDE) * W_BESIDE + pixel % W * STRIDE) * C_BESIDE + c
+    return tl.load(images + place, mask=here & (c >= 0) & (c < C_BESIDE), other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _relu(value) -> tl.tensor:  # type: ignore[no-untyped-def]
+    return tl.where(value < 0, 0.0, value)  # what is no number stays none

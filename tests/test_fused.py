@@ -1,0 +1,203 @@
+"""Layers and heads by kernels of our own: what they are used for, and that all strategies learn by them what they learn by torch's.
+
+The kernels themselves are executed by Triton's interpreter (`interpreted.py`), and compiled for a GPU that need not be there
+(`compiled_for_a_gpu.py`).
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from recorded import CPU, built_in_images, every_kind, make
+from small_network import batch, network
+from test_few_channels import BF16, RECIPE
+from torch import nn
+from torch.nn.functional import linear
+
+from mtlsweep.losses import Strategy
+from mtlsweep.models import TwoHeads, resnet, vgg_bn
+from mtlsweep.train import convolutions, fused, fused_trunk
+from mtlsweep.train.build import build_trainer
+from mtlsweep.train.engine import Engine
+from mtlsweep.train.epoch import Trainer
+from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.network import Fused, Network
+from mtlsweep.train.programs import step_program
+from mtlsweep.train.steps import Moment, Outcome
+
+pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
+
+from mtlsweep.train.kernels import two_losses
+from mtlsweep.train.kernels.two_losses import Head
+
+
+@pytest.mark.processes
+def test_all_kernels_of_a_resnet_can_be_compiled_for_a_gpu(tmp_path: Path) -> None:
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    script = str(Path(__file__).with_name("compiled_for_a_gpu.py"))
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    found = set(ended.stdout.split())
+    assert found == {
+        *("_convolve", "_finish", "_infer", "_enter", "_enter_from_pool", "_differentiate", "_losses", "_gradients", "_add"),
+        *("_weight_gradient_parts", "_correlation", "_weight_gradient_sum"),
+    }
+
+
+def losses_in_torch(features: torch.Tensor, heads: tuple[Head, Head], ticket: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    logits = [linear(features, weight, bias) for weight, bias, _ in heads]
+    log = [values.log_softmax(1) for values in logits]
+    picked = [values.gather(1, head.labels[:, None]).mean().neg() for values, head in zip(log, heads, strict=True)]
+    slopes = [values.exp() - nn.functional.one_hot(head.labels, values.shape[1]) for values, head in zip(log, heads, strict=True)]
+    return *picked, (logits[0].argmax(1) == heads[0].labels).sum().to(features.dtype), torch.cat(slopes, 1)
+
+
+def gradients_in_torch(
+    features: torch.Tensor, heads: tuple[Head, Head], slopes: torch.Tensor, arrives: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    of_logits = slopes.split([len(head.bias) for head in heads], 1)
+    scaled = [values * factor / len(features) for values, factor in zip(of_logits, arrives, strict=True)]
+    of_features = sum(values @ head.weight for values, head in zip(scaled, heads, strict=True))
+    assert isinstance(of_features, torch.Tensor)
+    return of_features, *(gradient for values in scaled for gradient in (values.T @ features, values.sum(0)))
+
+
+def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None], Outcome]:
+    """The gradients of the second of two steps in the middle of a run, and what it told."""
+    model = network()
+    strategy.generator = torch.Generator().manual_seed(0)
+    strategy.begin_epoch(1, 10, CPU)
+    kernels = Fused(model.trunk, model.trunk, FusedHeads(model)) if fuses else None
+    program = step_program(Network(model, fused=kernels), strategy)
+    for step in range(2):
+        model.zero_grad()
+        outcome = program(batch(), Moment(1, 10, torch.tensor(0.5), step))
+    return [parameter.grad for parameter in model.parameters()], outcome
+
+
+@every_kind
+@pytest.mark.usefixtures("double_precision")
+def test_both_losses_as_one_operation_give_every_strategy_its_gradients(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(two_losses, "losses", losses_in_torch)
+    monkeypatch.setattr(two_losses, "gradients", gradients_in_torch)
+    expected, told = two_steps(make(name, **options), fuses=False)
+    found, said = two_steps(make(name, **options), fuses=True)
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)  # a parameter without a gradient does not decay
+        if one is not None:
+            torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-10)
+    torch.testing.assert_close(torch.stack(said), torch.stack(told), rtol=1e-7, atol=1e-10, equal_nan=True)
+
+
+def test_resnets_of_16_to_64_channels_can_be_fused() -> None:
+    assert all(fused.fits(resnet(depth)) for depth in (8, 20, 56))
+    assert not any(fused.fits(other) for other in (resnet(20, width=32), vgg_bn(16), network()))
+
+
+def _affine(model: TwoHeads) -> None:
+    model.trunk[1] = nn.BatchNorm2d(16, affine=False)  # type: ignore[operator]
+
+
+def _statistics(model: TwoHeads) -> None:
+    model.trunk[1] = nn.BatchNorm2d(16, track_running_stats=False)  # type: ignore[operator]
+
+
+def _average(model: TwoHeads) -> None:
+    model.trunk[1] = nn.BatchNorm2d(16, momentum=None)  # type: ignore[operator]
+
+
+def _bias(model: TwoHeads) -> None:
+    model.fine_head = nn.Linear(64, 100, bias=False)
+
+
+def _more(model: TwoHeads) -> None:
+    model.trunk.append(nn.Dropout(0.1))  # type: ignore[operator]
+
+
+def _hook(model: TwoHeads) -> None:
+    model.trunk[3].register_forward_hook(lambda *_: None)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("change", [_affine, _statistics, _average, _bias, _more, _hook])
+def test_other_models_are_not_fused(change: Any) -> None:
+    model = resnet(8)
+    change(model)
+    assert not fused.fits(model)
+
+
+def test_layers_are_found_in_the_order_in_which_they_are_executed() -> None:
+    model, executed = resnet(20), list[nn.Module]()
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.register_forward_hook(lambda layer, *_: executed.append(layer))
+    model.trunk(torch.zeros(1, 3, 32, 32))
+    found = fused_trunk.layers_of(model.trunk)
+    assert [module for layer in found for module in layer[:2]] == executed
+    assert [layer.shortcut for layer in found if layer.shortcut][2:5] == [(1, 0), (2, 8), (1, 0)]
+
+
+FUSED = replace(BF16, fused=True)
+
+
+def built(engine: Engine, said: list[str], monkeypatch: pytest.MonkeyPatch, found: torch.Tensor | Exception) -> Trainer:
+    """A run whose convolutions are said to work, and whose kernels give a gradient or fail."""
+
+    def gradient(network: Network, _: object) -> torch.Tensor:
+        if network._fused is None:
+            return torch.ones(3)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(convolutions, "try_out", lambda *_: None)
+    monkeypatch.setattr(fused, "_gradient", gradient)
+    monkeypatch.setattr(fused_trunk.FusedTrunk, "infer", lambda self, images: torch.ones(len(images), 64))
+    monkeypatch.setattr(Network, "_eager_features", lambda self, images: torch.ones(len(images), 64))
+    return build_trainer(resnet(8), make("equal"), built_in_images(CPU), engine, RECIPE, seed=1, say=said.append)
+
+
+def test_a_fused_network_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    trainer = built(replace(FUSED, compile=True), said, monkeypatch, torch.ones(3))
+    assert (trainer.engine.fused, trainer.engine.compile, trainer.compiled) == (True, False, None)
+    assert not said
+    assert "Triton layers" in str(trainer.engine)
+    assert trainer.engine.describe()["fused"]
+    assert trainer.model.training
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (-torch.ones(3), "RuntimeError: a gradient: 2 of its length from torch's"),
+        (torch.full((3,), torch.nan), "RuntimeError: a gradient: nan of its length from torch's"),
+        (ValueError("no such shape"), "ValueError: no such shape"),
+    ],
+)
+def test_where_kernels_fail_or_give_another_gradient_layers_are_torchs(
+    found: torch.Tensor | Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    trainer = built(FUSED, said, monkeypatch, found)
+    assert said == [f"warning: fused layers in Triton do not work here ({why}): only convolutions are Triton's"]
+    assert trainer.fused is None
+    assert (trainer.engine.triton, trainer.engine.fused) == (True, False)
+
+
+def test_where_memory_runs_out_nothing_is_said_of_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="out of memory"):
+        built(FUSED, [], monkeypatch, RuntimeError("CUDA out of memory"))
+
+
+@pytest.mark.parametrize(("began", "goes_on", "expected"), [("cuda", "cuda", True), ("cuda", "cpu", False), ("cpu", "cuda", False)])
+def test_a_resumed_run_keeps_what_it_began_with_where_that_exists(began: str, goes_on: str, expected: bool) -> None:
+    first, second = (replace(FUSED, device=torch.device(name), triton=name == "cuda", fused=name == "cuda") for name in (began, goes_on))
+    assert second.as_begun(first.describe()).fused is expected
