@@ -14,6 +14,7 @@ from mtlsweep.models import resnet
 from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.kernels import few_channels, fused_forward, two_losses
 from mtlsweep.train.kernels.crop_flip import crop_flip
+from mtlsweep.train.two_gradients import flat
 
 # Every kind of layer there is, by its channels, size and stride: an image's three channels or more, as many or more of them, whole or half
 # the size; and pixels that are no whole number of tiles.
@@ -50,9 +51,14 @@ def trunk_errors() -> dict[str, float]:
     found, expected = trunk(images), exact.trunk(images.double())
     arrives = torch.randn(found.shape)
     errors = {"features": _error(found, expected)}
+    kept = deepcopy(model.trunk.state_dict())
     for _ in range(2):  # as gradient strategies do, and the second time is as good as the first
         found.backward(arrives, retain_graph=True)
-    expected.backward(2 * arrives.double())
+    at_once = trunk.pass_through(images)[1](torch.stack([arrives, -3 * arrives]))
+    model.trunk.load_state_dict(kept)  # whose statistics moved a second time
+    expected.backward(2 * arrives.double(), retain_graph=True)
+    wanted = flat(torch.autograd.grad(expected, list(exact.trunk.parameters()), arrives.double()), list(exact.trunk.parameters()))
+    errors |= {"first at once": _error(at_once[0], wanted), "second at once": _error(at_once[1], -3 * wanted)}
     for (name, one), other in zip(model.trunk.named_parameters(), exact.trunk.parameters(), strict=True):
         assert one.grad is not None
         assert other.grad is not None
@@ -61,7 +67,7 @@ def trunk_errors() -> dict[str, float]:
     errors |= {name: _error(one, other) for name, one, other in running if one.is_floating_point()}
     with torch.no_grad():
         errors["inferred"] = _error(trunk.infer(images), exact.eval().trunk(images.double()))
-    return errors | {"ticket": float(trunk.ticket)}
+    return errors | {"tickets": float(trunk.ticket.sum())}
 
 
 def heads_errors(images: int, features: int, classes: tuple[int, int]) -> dict[str, float]:

@@ -38,7 +38,7 @@ def test_what_the_kernels_make_is_what_torch_makes() -> None:
     found = told["errors"]
     assert {name: len(errors) for name, errors in found.items()} == {name: 3 - (layer[0] == 3) for name, (layer, _) in CASES.items()}
     assert max(error for errors in found.values() for error in errors.values()) < 1e-6
-    assert len(told["trunk"]) == 1 + 3 * 7 + 2 * 7 + 2
+    assert len(told["trunk"]) == 1 + 3 * 7 + 2 + 2 * 7 + 2
     assert max(told["trunk"].values()) < 5e-6
     assert max(error for errors in told["heads"] for error in errors.values()) < 1e-6
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused_heads import FusedHeads
-from mtlsweep.train.network import Fused, Network
+from mtlsweep.train.network import Fused, Network, PullBack
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.two_gradients import flat
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
 
@@ -68,12 +70,22 @@ def gradients_in_torch(
     return of_features, *(gradient for values in scaled for gradient in (values.T @ features, values.sum(0)))
 
 
+def passed(trunk: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
+    features, parameters = trunk(images), list(trunk.parameters())
+
+    def pull_back(arrives: torch.Tensor) -> torch.Tensor:
+        gradients = (torch.autograd.grad(features, parameters, one, retain_graph=True) for one in arrives)
+        return torch.stack([flat(one, parameters) for one in gradients])
+
+    return features.detach(), pull_back
+
+
 def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None], Outcome]:
     """The gradients of the second of two steps in the middle of a run, and what it told."""
     model = network()
     strategy.generator = torch.Generator().manual_seed(0)
     strategy.begin_epoch(1, 10, CPU)
-    kernels = Fused(model.trunk, model.trunk, FusedHeads(model)) if fuses else None
+    kernels = Fused(model.trunk, model.trunk, partial(passed, model.trunk), FusedHeads(model)) if fuses else None
     program = step_program(Network(model, fused=kernels), strategy)
     for step in range(2):
         model.zero_grad()
@@ -141,6 +153,8 @@ def test_layers_are_found_in_the_order_in_which_they_are_executed() -> None:
     model.trunk(torch.zeros(1, 3, 32, 32))
     found = fused_trunk.layers_of(model.trunk)
     assert [module for layer in found for module in layer[:2]] == executed
+    kernels = fused_trunk.FusedTrunk(model.trunk, torch.float32)
+    assert all(one is other for one, other in zip(kernels.parameters, model.trunk.parameters(), strict=True))
     assert [layer.shortcut for layer in found if layer.shortcut][2:5] == [(1, 0), (2, 8), (1, 0)]
 
 

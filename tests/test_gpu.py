@@ -22,11 +22,13 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment, Outcome
 from mtlsweep.train.training import Pass
+from mtlsweep.train.two_gradients import flat
 
 GPU = torch.device("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU, or hidden: make test-gpu")]
@@ -174,6 +176,24 @@ def test_fused_layers_are_those_of_double_precision(inputs: int, outputs: int, s
     for name, (value, tolerance) in fused_layer.expected(layer, first).items():
         assert first[name].equal(second[name]), name
         assert (first[name].double() - value).norm() <= tolerance * value.norm(), name
+
+
+@pytest.mark.parametrize("images_a_step", [128, 80, 1])
+def test_two_gradients_at_once_are_those_of_two_passes(images_a_step: int) -> None:
+    random = torch.Generator(GPU).manual_seed(0)
+    model = resnet(20).to(GPU).to(memory_format=torch.channels_last)
+    trunk = FusedTrunk(model.trunk, torch.bfloat16)
+    images = torch.randn(images_a_step, 3, 32, 32, device=GPU, generator=random).contiguous(memory_format=torch.channels_last)
+    arrives = torch.randn(2, images_a_step, 64, device=GPU, generator=random).bfloat16()
+    features, pull_back = trunk.pass_through(images)
+    apart = torch.cat([pull_back(one[None]) for one in arrives])
+    assert pull_back(arrives).equal(apart)
+    assert apart.isfinite().all()
+    again = trunk(images)
+    assert again.equal(features)
+    for one, vector in zip(arrives, apart, strict=True):
+        gradients = torch.autograd.grad(again, list(model.trunk.parameters()), one, retain_graph=True)
+        assert flat(gradients, list(model.trunk.parameters())).equal(vector)
 
 
 @pytest.mark.parametrize("images_a_step", [128, 80, 1])

@@ -28,7 +28,7 @@ def fuse(model: TwoHeads, precision: torch.dtype) -> Fused:
         precision: of activations.
     """
     trunk = fused_trunk.FusedTrunk(model.trunk, precision)
-    return Fused(trunk, trunk.infer, fused_heads.FusedHeads(model))
+    return Fused(trunk, trunk.infer, trunk.pass_through, fused_heads.FusedHeads(model))
 
 
 def try_out(network: Network, fused: Fused, batch: Batch) -> None:

@@ -10,10 +10,16 @@ from torch.autograd.function import once_differentiable
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
+from mtlsweep.train.network import PullBack
+from mtlsweep.train.two_gradients import parts_of
 
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.fused_forward import Beside, Forward
     from mtlsweep.train.kernels.weight_sums import Summed
+
+
+# Gradients that one backward pass makes at most.
+AT_ONCE = 2
 
 
 class Shortcut(NamedTuple):
@@ -46,13 +52,19 @@ class FusedTrunk:
         self.precision = precision
         self.parameters = [parameter for layer in self.layers for parameter in (layer.convolution.weight, *layer.norm.parameters())]
         self.device = self.parameters[0].device
-        self.ticket = torch.zeros(1, dtype=torch.int32, device=self.device)
+        self.ticket = torch.zeros(AT_ONCE, dtype=torch.int32, device=self.device)
         self.offsets = list(accumulate((parameter.numel() for parameter in self.parameters), initial=0))
         self._plans: dict[int, torch.Tensor] = {}  # of the weights' sums, by the size of a mini-batch
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, H, W)`, channels last -> features `(B, C)`, in training."""
         return _Trunk.apply(self, images, *self.parameters)
+
+    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
+        """Features in training, and what makes of K gradients of them, `(K, B, C)`, those of all parameters (see `backward`)."""
+        with torch.no_grad():
+            made = self.forward(images)
+            return made[-1].output.mean((2, 3)), lambda arrives: self.backward(images, made, arrives)
 
     def infer(self, images: torch.Tensor) -> torch.Tensor:
         """Features in evaluation, where BatchNorm goes by its running statistics; without gradients."""
@@ -77,29 +89,30 @@ class FusedTrunk:
             made.append(fused_forward.Forward(raw, statistics, fused_forward.finish(raw, statistics, layer.norm, beside)))
         return made
 
-    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> list[torch.Tensor]:
-        """The gradients of the parameters: parts of one vector, a sum over the mini-batch each.
+    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
+        """The gradients of all parameters, one after another and each in its order in memory: `(K, P)`.
 
         Args:
             images: of the mini-batch.
             made: what `forward` returned.
-            arrives: the gradient of the features, `(B, C)`.
+            arrives: K gradients of the features, at most `AT_ONCE` of them, `(K, B, C)`.
         """
         from mtlsweep.train.kernels import few_channels, fused_backward, weight_sums
 
-        vector = torch.empty(self.offsets[-1], dtype=torch.float32, device=self.device)
-        gradients = [vector[start:end] for start, end in pairwise(self.offsets)]
+        count = len(arrives)
+        vectors = torch.empty(count, self.offsets[-1], dtype=torch.float32, device=self.device)
+        gradients = [vectors[:, start:end] for start, end in pairwise(self.offsets)]
         slopes = [
-            fused_backward.Slopes(torch.empty_like(one.statistics[:2]), *of_norm)
+            fused_backward.Slopes(one.statistics.new_empty(count, 2, one.statistics.shape[1]), *of_norm)
             for one, of_norm in zip(made, zip(gradients[1::3], gradients[2::3], strict=True), strict=True)
         ]
         summed = [
             weight_sums.Summed(few_channels.parts_of(layer.convolution.in_channels, one.raw), layer.convolution.weight.numel(), target)
             for layer, one, target in zip(self.layers, made, self.offsets[:-1:3], strict=True)
         ]
-        parts = torch.empty(sum(one.number * one.size for one in summed), dtype=torch.float32, device=self.device)
-        of_weights = parts.split([one.number * one.size for one in summed])
-        entered = fused_backward.enter_from_pool(arrives, made[-1], slopes[-1], self.ticket)
+        parts = torch.empty(count, sum(one.number * one.size for one in summed), dtype=torch.float32, device=self.device)
+        of_weights = parts.split([one.number * one.size for one in summed], 1)
+        entered = fused_backward.enter_from_pool(arrives.flatten(0, 1), made[-1], slopes[-1], self.ticket)
         behind: torch.Tensor | None = None
         for i in reversed(range(len(made))):
             layer = self.layers[i].convolution
@@ -110,11 +123,8 @@ class FusedTrunk:
                 beside = _beside(self.layers[i + 1].shortcut, behind) if behind is not None else None
                 how = (gradient, layer.weight, layer.stride[0], beside, made[i - 1], slopes[i - 1], self.ticket)
                 behind, entered = entered, fused_backward.enter(*how)
-        weight_sums.add(parts, self._plan(len(images), summed), vector)
-        return [
-            gradient.as_strided(parameter.size(), parameter.stride())
-            for gradient, parameter in zip(gradients, self.parameters, strict=True)
-        ]
+        weight_sums.add(parts, self._plan(len(images), summed), vectors)
+        return vectors
 
     def _plan(self, batch: int, summed: "list[Summed]") -> torch.Tensor:
         from mtlsweep.train.kernels import weight_sums
@@ -139,7 +149,8 @@ class _Trunk(torch.autograd.Function):
 
         images, *saved = ctx.saved_tensors
         made = [Forward(*saved[start : start + 3]) for start in range(0, len(saved), 3)]
-        return None, None, *ctx.trunk.backward(images, made, arrives.contiguous())
+        (vector,) = ctx.trunk.backward(images, made, arrives.contiguous()[None])
+        return None, None, *parts_of(vector, ctx.trunk.parameters)
 
 
 def _beside(shortcut: Shortcut | None, images: torch.Tensor | None) -> "Beside | None":

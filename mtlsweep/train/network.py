@@ -35,16 +35,22 @@ class Losses(NamedTuple):
         return Losses(self.fine.detach(), self.coarse.detach(), self.correct)
 
 
+# K gradients of the features, `(K, B, F)` -> those of all the trunk's parameters, `(K, P)`, each as `two_gradients.flat` lays it.
+PullBack = Callable[[torch.Tensor], torch.Tensor]
+
+
 class Fused(NamedTuple):
     """Kernels of our own for all that a model does.
 
     Attributes:
         trunk, infer: images `(B, 3, 32, 32)` -> features `(B, F)`, in training and in evaluation.
+        pass_through: the same as `trunk` for several gradients at once, of which autograd knows nothing.
         losses: of features, in training.
     """
 
     trunk: Callable[[torch.Tensor], torch.Tensor]
     infer: Callable[[torch.Tensor], torch.Tensor]
+    pass_through: Callable[[torch.Tensor], tuple[torch.Tensor, PullBack]]
     losses: Callable[[torch.Tensor, Batch], Losses]
 
 
@@ -78,6 +84,10 @@ class Network:
             with self.autocast():
                 return self._compiled.trunk(images)
         return self._eager_features(images)
+
+    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, PullBack] | None:
+        """Features in training and what pulls several gradients of them back at once, where there is such a thing."""
+        return self._fused.pass_through(images) if self._fused else None
 
     def compiled_differentiate(self, batch: Batch) -> "Differentiate | None":
         """What makes both gradients of this mini-batch, where that is compiled."""

@@ -68,10 +68,10 @@ class ScalarStep:
         # A copy: a strategy may change what it is given in place, and what is recorded stays what the network did.
         minimised = self.strategy(losses.fine.clone(), moment.coarse_factor * losses.coarse, moment.epoch, moment.total_epochs)
         _check_scalar(self.strategy, minimised, losses.fine.device)
-        minimised.sum().backward()  # of one element; its shape may be (1,)
+        minimised.reshape(()).backward()  # its shape may be (1,)
         weights = [torch.zeros_like(losses.correct) if loss.grad is None else loss.grad for loss in (losses.fine, losses.coarse)]
         unknown = torch.full_like(losses.correct, torch.nan)
-        return Outcome.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
+        return Outcome.of(minimised.detach().reshape(()), losses, (weights[0], weights[1]), unknown, unknown)
 
 
 def check_first(strategy: nn.Module, outcome: Outcome) -> None:

@@ -61,7 +61,10 @@ def to_output(network: Network, batch: Batch, factor: float | torch.Tensor) -> A
         batch: the images and their labels.
         factor: of the curriculum, on the coarse loss.
     """
-    features = network.features(batch.images)
+    return _to_output(network, network.features(batch.images), batch, factor)
+
+
+def _to_output(network: Network, features: torch.Tensor, batch: Batch, factor: float | torch.Tensor) -> AtOutput:
     # The heads' backward passes end here; the trunk's start from what arrives.
     output = features.detach().requires_grad_()
     losses = network.losses(output, batch)
@@ -79,6 +82,11 @@ def through(network: Network, batch: Batch, factor: float | torch.Tensor) -> Thr
         with torch.no_grad():
             losses, (fine_head, fine), (coarse_head, coarse) = compiled(network.plain(), batch, torch.as_tensor(factor))
         return Through(HeadGradients(losses, fine_head, coarse_head), flat(fine, trunk), flat(coarse, trunk))
+    passed = network.pass_through(batch.images)
+    if passed:
+        features, pull_back = passed
+        given = _to_output(network, features, batch, factor)
+        return Through(given.heads, *pull_back(torch.stack([given.fine, given.coarse])))
     given = to_output(network, batch, factor)
     first = torch.autograd.grad(given.features, trunk, given.fine, retain_graph=True)
     second = torch.autograd.grad(given.features, trunk, given.coarse)
@@ -141,9 +149,14 @@ def flat(gradients: Sequence[torch.Tensor], parameters: Sequence[nn.Parameter]) 
 
 def receive(parameters: Sequence[nn.Parameter], vector: torch.Tensor) -> None:
     """Make what `flat` made of gradients the parameters' `grad`s, which stay parts of the vector."""
+    for parameter, part in zip(parameters, parts_of(vector, parameters), strict=True):
+        parameter.grad = part
+
+
+def parts_of(vector: torch.Tensor, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """What `flat` made a vector of: its parts, in their parameters' shapes and memory order."""
     parts = vector.split([parameter.numel() for parameter in parameters])
-    for parameter, part in zip(parameters, parts, strict=True):
-        parameter.grad = part.as_strided(parameter.size(), parameter.stride())
+    return [part.as_strided(parameter.size(), parameter.stride()) for parameter, part in zip(parameters, parts, strict=True)]
 
 
 def _in_memory_of(parameter: nn.Parameter, gradient: torch.Tensor) -> torch.Tensor:

@@ -99,7 +99,7 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch
     """Gradient of the result -> that of the weights: in fp32 and in their layout."""
     inputs, outputs = weights.shape[1], len(weights)
     count = parts_of(inputs, gradient)
-    parts = torch.empty((count, outputs, 9 * inputs), dtype=torch.float32, device=images.device)
+    parts = torch.empty((1, count * outputs * 9 * inputs), dtype=torch.float32, device=images.device)
     weight_gradient_parts(images, gradient, stride, parts)
     of_sum = _tiles("sum", inputs, outputs)
     result = torch.empty_like(weights, dtype=torch.float32)
@@ -116,12 +116,21 @@ def parts_of(inputs: int, gradient: torch.Tensor) -> int:
 
 
 def weight_gradient_parts(images: torch.Tensor, gradient: torch.Tensor, stride: int, parts: torch.Tensor) -> None:
-    """Write the parts of a gradient of the weights into `(parts, O, 3, 3, C)`, in fp32."""
+    """Write the parts of K gradients of the weights, each `(parts, O, 3, 3, C)`, into `(K, n)`, in fp32; rows may be apart.
+
+    Args:
+        images: `(B, C, H, W)`.
+        gradient: those of the result, one after another: `(K B, O, H / stride, W / stride)`.
+        stride: of the convolution.
+        parts: receives them.
+    """
     inputs, outputs = images.shape[1], gradient.shape[1]
-    rows = gradient.numel() // outputs
+    one = gradient[: len(images)]
     tiles = _tiles("weight_gradient", inputs, outputs)
-    grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, gradient))
-    _weight_gradient_parts[grid](images, gradient, parts, rows, **_sizes(images, gradient), STRIDE=stride, **tiles)
+    grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, one), len(parts))
+    _weight_gradient_parts[grid](
+        *(images, gradient, parts, parts.stride(0), one.numel() // outputs), **_sizes(images, gradient), STRIDE=stride, **tiles
+    )
 
 
 def empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
@@ -235,6 +244,7 @@ def _weight_gradient_parts(  # type: ignore[no-untyped-def]
     images,
     gradient,
     parts,
+    apart,
     rows,
     HI: tl.constexpr,
     WI: tl.constexpr,
@@ -252,6 +262,8 @@ def _weight_gradient_parts(  # type: ignore[no-untyped-def]
     n = tl.arange(0, CO)
     tap, c = k // CI, k % CI
     r, s = tap // 3, tap % 3
+    gradient += tl.program_id(2) * rows * CO
+    parts += tl.program_id(2) * apart
     total = tl.zeros((BLOCK_K, CO), dtype=tl.float32)
     for start in range(0, CHUNK, BLOCK_M):
         m = tl.program_id(1) * CHUNK + start + tl.arange(0, BLOCK_M)

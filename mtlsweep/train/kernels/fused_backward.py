@@ -2,6 +2,8 @@
 
 (Those of the weights are `few_channels`' and `weight_sums`'.) A layer's gradient passes ReLU where the convolution behind it is
 differentiated: its sums over pixels are made there, and what is added for a shortcut is, too.
+
+Several gradients of the same mini-batch, K of them, take as many launches as one: they lie one after another, `(K B, C, H, W)`.
 """
 
 from typing import NamedTuple
@@ -10,13 +12,14 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.few_channels import correlated, correlation
+from mtlsweep.train.kernels.few_channels import correlated, correlation, empty
 from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
 
 
 class Slopes(NamedTuple):
-    """Where the sums of a gradient go: `(2, O)`, what BatchNorm takes of them; gradients of its weight and bias, `(O,)`."""
+    """Where the sums of gradients go: `(K, 2, O)`, what BatchNorm takes of them; gradients of its weight and bias, `(K, O)`, whose rows may
+    be apart, both as far."""
 
     means: torch.Tensor
     weight: torch.Tensor
@@ -24,14 +27,20 @@ class Slopes(NamedTuple):
 
 
 def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticket: torch.Tensor) -> torch.Tensor:
-    """The gradient `(B, O)` of the mean over an output's pixels -> that of what went into ReLU, `(B, O, H, W)`; its sums in slopes."""
-    result = torch.empty_like(made.raw)
+    """The gradients `(K B, O)` of the mean over an output's pixels -> those of what went into ReLU, `(K B, O, H, W)`; their sums in slopes.
+
+    Args:
+        gradient, slopes: see above.
+        made: by the layer.
+        ticket: K int32 zeros; see `fused_forward.convolve`.
+    """
+    result = empty((len(gradient), *made.raw.shape[1:]), made.raw.dtype, made.raw)
     rows, channels = made.raw.numel() // made.raw.shape[1], made.raw.shape[1]
     block = at_once(channels)
-    grid = (triton.cdiv(rows, block),)
+    grid = (triton.cdiv(rows, block), len(slopes.means))
     parts = torch.empty((*grid, 2, channels), dtype=torch.float32, device=gradient.device)
     _enter_from_pool[grid](
-        *(gradient, made.output, made.raw, made.statistics, result, parts, ticket, *slopes, rows),
+        *(gradient, made.output, made.raw, made.statistics, result, parts, ticket, *slopes, slopes.weight.stride(0), rows),
         **sizes(made.raw),
         BLOCK_M=block,
         AT_ONCE=at_once(channels),
@@ -42,21 +51,23 @@ def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticke
 def enter(
     gradient: torch.Tensor, weights: torch.Tensor, stride: int, beside: Beside | None, made: Forward, slopes: Slopes, ticket: torch.Tensor
 ) -> torch.Tensor:
-    """The gradient of the `raw` of the layer behind, `(B, P, H / stride, W / stride)` -> that of what went into this layer's ReLU.
+    """The gradients of the `raw` of the layer behind, `(K B, P, H / stride, W / stride)` -> those of what went into this layer's ReLU.
 
     Args:
         gradient, weights, stride: of the convolution behind.
-        beside: the gradient of what went into the ReLU of the layer that this one's output is added in, and how.
+        beside: the gradients of what went into the ReLU of the layer that this one's output is added in, and how.
         made: by this layer.
         slopes: receive the sums.
-        ticket: as of `convolve`.
+        ticket: as of `enter_from_pool`.
     """
-    result = torch.empty_like(made.raw)
-    call = correlation("input_gradient", gradient, weights, result, stride)
-    parts = torch.empty((call.grid[0], 2, result.shape[1]), dtype=torch.float32, device=gradient.device)
+    count = len(slopes.means)
+    result = empty((len(gradient), *made.raw.shape[1:]), made.raw.dtype, made.raw)
+    call = correlation("input_gradient", gradient, weights, result[: len(made.raw)], stride)
+    parts = torch.empty((count, call.grid[0], 2, result.shape[1]), dtype=torch.float32, device=gradient.device)
     given = beside or Beside(gradient, 0, 0)
-    _enter[call.grid](
-        *(*call.tensors, given.images, made.output, made.raw, made.statistics, parts, ticket, *slopes, call.rows),
+    _enter[(*call.grid, count)](
+        *(*call.tensors, given.images, made.output, made.raw, made.statistics),
+        *(parts, ticket, *slopes, slopes.weight.stride(0), call.rows),
         **call.constants,
         **beside_of(given),
         AT_ONCE=at_once(result.shape[1]),
@@ -65,10 +76,10 @@ def enter(
 
 
 def differentiate(gradient: torch.Tensor, made: Forward, slopes: Slopes) -> torch.Tensor:
-    """The gradient of what went into ReLU -> that of `raw`."""
+    """The gradients of what went into ReLU -> those of `raw`, `(K B, O, H, W)`."""
     result = torch.empty_like(gradient)
-    _differentiate[elementwise(result)](
-        *(gradient, made.raw, made.statistics, slopes.means, result, result.numel()), C=result.shape[1], BLOCK=ELEMENTWISE
+    _differentiate[(*elementwise(made.raw), len(slopes.means))](
+        *(gradient, made.raw, made.statistics, slopes.means, result, made.raw.numel()), C=result.shape[1], BLOCK=ELEMENTWISE
     )
     return result
 
@@ -85,6 +96,7 @@ def _enter_from_pool(  # type: ignore[no-untyped-def]
     means,
     of_weight,
     of_bias,
+    apart,
     rows,
     C: tl.constexpr,
     H: tl.constexpr,
@@ -93,8 +105,9 @@ def _enter_from_pool(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
 ) -> None:
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, C)
+    gradient += tl.program_id(1) * (rows // (H * W)) * C
     total = tl.load(gradient + (m // (H * W))[:, None] * C + n[None, :], mask=(m < rows)[:, None], other=0.0).to(tl.float32) / (H * W)
-    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, C, AT_ONCE)
+    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, C, AT_ONCE)
 
 
 @triton.jit
@@ -111,6 +124,7 @@ def _enter(  # type: ignore[no-untyped-def]
     means,
     of_weight,
     of_bias,
+    apart,
     rows,
     HI: tl.constexpr,
     WI: tl.constexpr,
@@ -135,22 +149,41 @@ def _enter(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
 ) -> None:
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
+    images = tl.program_id(1) * (rows // (HO * WO))
+    given += images * (HI * WI * CI)
     total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
     if STRIDE > 0:
         across, down, image = m % WO, m // WO % HO, m // (WO * HO)
         seen = (m < rows) & (across % STRIDE == 0) & (down % STRIDE == 0)
-        place = ((image * H_BESIDE + down // STRIDE) * W_BESIDE + across // STRIDE) * C_BESIDE + BEFORE
+        place = (((images + image) * H_BESIDE + down // STRIDE) * W_BESIDE + across // STRIDE) * C_BESIDE + BEFORE
         total += tl.load(beside + place[:, None] + n[None, :], mask=seen[:, None], other=0.0).to(tl.float32)
-    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, CO, AT_ONCE)
+    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, CO, AT_ONCE)
 
 
 @triton.jit
 def _store_and_sum(  # type: ignore[no-untyped-def]
-    total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, rows, C: tl.constexpr, AT_ONCE: tl.constexpr
+    total,
+    m,
+    output,
+    raw,
+    statistics,
+    result,
+    parts,
+    ticket,
+    means,
+    of_weight,
+    of_bias,
+    apart,
+    rows,
+    C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
 ) -> None:
     """Through ReLU; then the sums, over all pixels, of the gradient and of its product with the distance of `raw` from its mean."""
     n, here = tl.arange(0, C), (m < rows)[:, None]
+    which, tiles = tl.program_id(1), tl.num_programs(0)
     places = m[:, None] * C + n[None, :]
+    result += which * rows * C
+    parts += which * tiles * 2 * C
     total = tl.where(tl.load(output + places, mask=here, other=0.0) <= 0, 0.0, total).to(result.dtype.element_ty)
     tl.store(result + places, total, mask=here)
     value = tl.where(here, total.to(tl.float32), 0.0)
@@ -158,9 +191,8 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
     part = parts + tl.program_id(0) * 2 * C + n
     tl.store(part, tl.sum(value, 0))
     tl.store(part + C, tl.sum(value * distance, 0))
-    if is_last(ticket):
+    if is_last(ticket + which):
         sums, products = tl.zeros((AT_ONCE, C), dtype=tl.float32), tl.zeros((AT_ONCE, C), dtype=tl.float32)
-        tiles = tl.num_programs(0)
         for start in range(0, tiles, AT_ONCE):
             t = start + tl.arange(0, AT_ONCE)
             place = parts + t[:, None] * 2 * C + n[None, :]
@@ -168,17 +200,19 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
             products += tl.load(place + C, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
         of_sums, of_products = tl.sum(sums, 0), tl.sum(products, 0)
         reciprocal = tl.load(statistics + C + n)
-        tl.store(of_bias + n, of_sums)
-        tl.store(of_weight + n, of_products * reciprocal)
-        tl.store(means + n, of_sums / rows)
-        tl.store(means + C + n, of_products * reciprocal * reciprocal / rows)
+        tl.store(of_bias + which * apart + n, of_sums)
+        tl.store(of_weight + which * apart + n, of_products * reciprocal)
+        tl.store(means + which * 2 * C + n, of_sums / rows)
+        tl.store(means + which * 2 * C + C + n, of_products * reciprocal * reciprocal / rows)
 
 
 @triton.jit
 def _differentiate(gradient, raw, statistics, means, result, numbers, C: tl.constexpr, BLOCK: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
     e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n = e % C
+    gradient += tl.program_id(1) * numbers
+    means += tl.program_id(1) * 2 * C
     value = tl.load(gradient + e, mask=e < numbers, other=0.0).to(tl.float32) - tl.load(means + n)
     distance = tl.load(raw + e, mask=e < numbers, other=0.0).to(tl.float32) - tl.load(statistics + n)
     value = (value - distance * tl.load(means + C + n)) * tl.load(statistics + 2 * C + n)
-    tl.store(result + e, value.to(result.dtype.element_ty), mask=e < numbers)
+    tl.store(result + tl.program_id(1) * numbers + e, value.to(result.dtype.element_ty), mask=e < numbers)

@@ -35,12 +35,14 @@ def plan(layers: Sequence[Summed], device: torch.device) -> torch.Tensor:
 
 
 def add(parts: torch.Tensor, planned: torch.Tensor, result: torch.Tensor) -> None:
-    """Write the sums of the parts, a vector, into a vector; always in the same order."""
-    _add[(len(planned),)](parts, planned, result, PER_PROGRAM=BLOCK, PARTS=AT_ONCE)
+    """Write the sums of the parts of K gradients, `(K, n)`, into `(K, P)`; always in the same order."""
+    _add[(len(planned), len(parts))](parts, planned, result, parts.stride(0), result.stride(0), PER_PROGRAM=BLOCK, PARTS=AT_ONCE)
 
 
 @triton.jit
-def _add(parts, planned, result, PER_PROGRAM: tl.constexpr, PARTS: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+def _add(parts, planned, result, parts_apart, results_apart, PER_PROGRAM: tl.constexpr, PARTS: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+    parts += tl.program_id(1) * parts_apart
+    result += tl.program_id(1) * results_apart
     row = planned + tl.program_id(0) * 5
     source, count, size, target, numbers = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3), tl.load(row + 4)
     e = tl.arange(0, PER_PROGRAM)
