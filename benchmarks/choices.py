@@ -17,7 +17,7 @@ def options(precision: str, channels_last: bool, compiled: bool, graph: bool = F
     }
 
 
-# On a GPU a network of few channels is fused in Triton in place of compiled.
+# On a GPU a network of few channels is fused in Triton in place of compiled; of others the heads are.
 AUTO, FASTEST = "ours, auto", "ours, bf16 channels_last compiled or fused graph"
 # In the order of the table. On a GPU the other libraries' arithmetic and the fastest only: the ladder has what lies between, and each
 # architecture in each precision takes up to a minute to compile.

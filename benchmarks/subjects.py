@@ -22,7 +22,7 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine, device_name, resolve
 from mtlsweep.train.epoch import Trainer
-from mtlsweep.train.fused import fits
+from mtlsweep.train.fused import fits, fits_wholly
 from mtlsweep.train.lanes import Lane, Turns, ready
 from mtlsweep.train.processor import instructions
 from mtlsweep.train.resident import Resident
@@ -161,8 +161,10 @@ class Ours:
 
     def _fitting(self, engine: Engine) -> Engine:
         """What is left of an engine's choices for this network."""
-        fused = engine.fused and fits(network(self.network))
-        return replace(engine, triton=engine.triton and few_channels(self.network), fused=fused, compile=engine.compile and not fused)
+        model = network(self.network)
+        compiled = engine.compile and not (engine.fused and fits_wholly(model))
+        triton, fused = engine.triton and few_channels(self.network), engine.fused and fits(model)
+        return replace(engine, triton=triton, fused=fused, compile=compiled)
 
     def _engine(self) -> Engine:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}

@@ -12,9 +12,10 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from mtlsweep.models import resnet
-from mtlsweep.train import fused
+from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.convolutions import take_over
+from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch
 
 COMPILED: set[str] = set()
@@ -31,10 +32,12 @@ def main() -> None:
     JITFunction.run = only_compiled
     model = resnet(20).to(memory_format=torch.channels_last)
     images = torch.zeros(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    kernels = fused.fuse(model, torch.bfloat16)
-    losses = kernels.losses(kernels.trunk(images), Batch(images, *(torch.zeros(128, dtype=torch.int64) for _ in range(2))))
-    (losses.fine + losses.coarse).backward()
-    kernels.infer(images)
+    labels = torch.zeros(128, dtype=torch.int64)
+    trunk = FusedTrunk(model.trunk, torch.bfloat16)
+    for heads, features in ((model, trunk(images)), (vgg_bn(11), torch.zeros(128, 512, dtype=torch.bfloat16, requires_grad=True))):
+        losses = FusedHeads(heads)(features, Batch(images, labels, labels))
+        (losses.fine + losses.coarse).backward()
+    trunk.infer(images)
     take_over(model)
     model.trunk(images.bfloat16()).sum().backward()
     print("\n".join(sorted(COMPILED)))

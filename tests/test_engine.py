@@ -234,7 +234,7 @@ def test_triton_that_was_asked_for_and_cannot_be_had_is_said() -> None:
     assert notes(asked, replace(without, triton=True)) == notes(AUTO, without) == []
     fused = AUTO | {"fused": True}
     (line,) = notes(fused, replace(without, triton=True))
-    assert line.startswith("note: engine.fused=true: takes engine.triton and a ResNet")
+    assert line.startswith("note: engine.fused=true: takes a GPU, bf16, channels last and a multiple of 64 features")
     assert notes(fused, replace(without, triton=True, fused=True)) == []
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused_heads import FusedHeads
-from mtlsweep.train.network import Fused, Network, PullBack
+from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.steps import Moment, Outcome
 from mtlsweep.train.two_gradients import flat
@@ -70,14 +69,25 @@ def gradients_in_torch(
     return of_features, *(gradient for values in scaled for gradient in (values.T @ features, values.sum(0)))
 
 
-def passed(trunk: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
-    features, parameters = trunk(images), list(trunk.parameters())
+class InTorch(fused_trunk.FusedTrunk):
+    """A stand-in without kernels, of any trunk."""
 
-    def pull_back(arrives: torch.Tensor) -> torch.Tensor:
-        gradients = (torch.autograd.grad(features, parameters, one, retain_graph=True) for one in arrives)
-        return torch.stack([flat(one, parameters) for one in gradients])
+    def __init__(self, trunk: nn.Module) -> None:
+        self.trunk = trunk
 
-    return features.detach(), pull_back
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.trunk(images)
+        assert isinstance(features, torch.Tensor)
+        return features
+
+    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, fused_trunk.PullBack]:
+        features, parameters = self(images), list(self.trunk.parameters())
+
+        def pull_back(arrives: torch.Tensor) -> torch.Tensor:
+            gradients = (torch.autograd.grad(features, parameters, one, retain_graph=True) for one in arrives)
+            return torch.stack([flat(one, parameters) for one in gradients])
+
+        return features.detach(), pull_back
 
 
 def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None], Outcome]:
@@ -85,7 +95,7 @@ def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None
     model = network()
     strategy.generator = torch.Generator().manual_seed(0)
     strategy.begin_epoch(1, 10, CPU)
-    kernels = Fused(model.trunk, model.trunk, partial(passed, model.trunk), FusedHeads(model)) if fuses else None
+    kernels = Fused(InTorch(model.trunk), FusedHeads(model)) if fuses else None
     program = step_program(Network(model, fused=kernels), strategy)
     for step in range(2):
         model.zero_grad()
@@ -109,9 +119,12 @@ def test_both_losses_as_one_operation_give_every_strategy_its_gradients(
     torch.testing.assert_close(torch.stack(said), torch.stack(told), rtol=1e-7, atol=1e-10, equal_nan=True)
 
 
-def test_resnets_of_16_to_64_channels_can_be_fused() -> None:
-    assert all(fused.fits(resnet(depth)) for depth in (8, 20, 56))
-    assert not any(fused.fits(other) for other in (resnet(20, width=32), vgg_bn(16), network()))
+def test_resnets_of_16_to_64_channels_can_be_fused_and_the_heads_of_other_networks() -> None:
+    assert all(fused.fits_wholly(resnet(depth)) for depth in (8, 20, 56))
+    others = (resnet(20, width=32), vgg_bn(16))
+    assert all(fused.fits(other) and not fused.fits_wholly(other) for other in others)
+    assert fused.fuse(others[1], torch.bfloat16).trunk is None
+    assert not fused.fits(network())  # of four features
 
 
 def _affine(model: TwoHeads) -> None:
@@ -142,7 +155,8 @@ def _hook(model: TwoHeads) -> None:
 def test_other_models_are_not_fused(change: Any) -> None:
     model = resnet(8)
     change(model)
-    assert not fused.fits(model)
+    assert not fused.fits_wholly(model)
+    assert fused.fits(model) == (change is not _bias)
 
 
 def test_layers_are_found_in_the_order_in_which_they_are_executed() -> None:
@@ -201,7 +215,7 @@ def test_where_kernels_fail_or_give_another_gradient_layers_are_torchs(
 ) -> None:
     said = list[str]()
     trainer = built(FUSED, said, monkeypatch, found)
-    assert said == [f"warning: fused layers in Triton do not work here ({why}): only convolutions are Triton's"]
+    assert said == [f"warning: fused layers in Triton do not work here ({why}): they are torch's"]
     assert trainer.fused is None
     assert (trainer.engine.triton, trainer.engine.fused) == (True, False)
 

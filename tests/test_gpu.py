@@ -17,7 +17,7 @@ from torch import nn
 from trained import interrupt_after, metrics, result, train
 
 from mtlsweep.losses import Strategy
-from mtlsweep.models import resnet, vgg_bn
+from mtlsweep.models import TwoHeads, resnet, vgg_bn
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine
@@ -114,7 +114,7 @@ NETWORKS = {"resnet20": partial(resnet, 20), "resnet56": partial(resnet, 56), "v
     [
         *((model, False, False, False) for model in NETWORKS),
         *(("resnet20", True, triton, False) for triton in (False, True)),
-        *((model, False, True, True) for model in ("resnet20", "resnet56")),
+        *((model, False, model != "vgg16bn", True) for model in NETWORKS),
     ],
 )
 @pytest.mark.parametrize("name", ["equal", "pcgrad"])
@@ -197,10 +197,11 @@ def test_two_gradients_at_once_are_those_of_two_passes(images_a_step: int) -> No
 
 
 @pytest.mark.parametrize("images_a_step", [128, 80, 1])
-def test_both_losses_as_one_operation_are_those_of_double_precision(images_a_step: int) -> None:
+@pytest.mark.parametrize("width", [64, 512])
+def test_both_losses_as_one_operation_are_those_of_double_precision(width: int, images_a_step: int) -> None:
     random = torch.Generator(GPU).manual_seed(0)
-    heads = resnet(8).to(GPU)
-    features = torch.randn(images_a_step, 64, device=GPU, generator=random).bfloat16()
+    heads = TwoHeads(nn.Identity(), width).to(GPU)
+    features = torch.randn(images_a_step, width, device=GPU, generator=random).bfloat16()
     labels = [torch.randint(classes, (images_a_step,), device=GPU, generator=random) for classes in (100, 20)]
     given, fused = Batch(features, *labels), FusedHeads(heads)
 

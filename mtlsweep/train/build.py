@@ -47,10 +47,9 @@ def build_trainer(
     count_by_epoch(model)
     if engine.triton:
         engine = replace(engine, triton=_taken_over(model, images, engine, say))
-    fused = _fused(model, images, engine, say) if engine.triton and engine.fused else None
-    if fused:
-        engine = replace(engine, compile=False)  # nothing is left to be compiled
-    engine = replace(engine, fused=fused is not None)
+    fused = _fused(model, images, engine, say) if engine.fused else None
+    wholly = fused is not None and fused.trunk is not None  # nothing is left to be compiled
+    engine = replace(engine, fused=fused is not None, compile=engine.compile and not wholly)
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
     sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
@@ -83,7 +82,7 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
 
 
 def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> Fused | None:
-    """Kernels for all of the model's training, where they do it."""
+    """Kernels for the model's heads, and for its trunk where they do it."""
     from mtlsweep.train import fused
 
     if not fused.fits(model):
@@ -94,7 +93,7 @@ def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str
     except Exception as error:  # of many types
         if memory_ran_out(error):
             raise
-        say(f"warning: fused layers in Triton do not work here ({summary(error)}): only convolutions are Triton's")
+        say(f"warning: fused layers in Triton do not work here ({summary(error)}): they are torch's")
         return None
     return made
 

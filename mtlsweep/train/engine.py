@@ -32,8 +32,8 @@ class Engine:
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
-        fused: whether there are more of these: each layer's BatchNorm, shortcut and ReLU beside its convolution, and the heads with their
-            losses (`fused_forward`, `two_losses`); nothing is left to be compiled then.
+        fused: whether there are more of these: the heads with their losses (`two_losses`) and, with `triton`, each layer's BatchNorm,
+            shortcut and ReLU beside its convolution (`fused_forward`); nothing is left to be compiled then.
     """
 
     device: torch.device
@@ -49,7 +49,9 @@ class Engine:
         """What was chosen, for people."""
         layout = "channels last" if self.channels_last else "channels first"
         words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
-        words += [f"Triton {'layers' if self.fused else 'convolutions'}"] if self.triton else []
+        words += (
+            [f"Triton {'heads' if not self.triton else 'layers' if self.fused else 'convolutions'}"] if self.triton or self.fused else []
+        )
         words += ["CUDA graphs"] if self.graph else []
         words += [f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.device.type == "cpu" else []
         return ", ".join(words)
@@ -126,8 +128,8 @@ def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
         why = "takes a GPU, bf16, channels last and a network of 3 x 3 convolutions of 16 to 64 channels"
         found.append(f"note: engine.triton=true: {why}; convolutions are torch's")
     if settings.get("fused") and not engine.fused:
-        why = "takes engine.triton and a ResNet of 16 to 64 channels"
-        found.append(f"note: engine.fused=true: {why}; BatchNorm, shortcuts and heads are torch's")
+        why = "takes a GPU, bf16, channels last and a multiple of 64 features"
+        found.append(f"note: engine.fused=true: {why}; layers and heads are torch's")
     if engine.device.type != "cpu":
         return found
     if settings["graph"]:

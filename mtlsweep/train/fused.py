@@ -13,22 +13,31 @@ TOLERANCE = 0.6
 
 
 def fits(model: TwoHeads) -> bool:
-    """Whether the kernels do all that this model does in training."""
+    """Whether the kernels do all that this model's heads do."""
     heads = (model.fine_head, model.coarse_head)
     plain = all(type(head) is torch.nn.Linear and head.bias is not None for head in heads)
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())  # which would not be called
-    return plain and not hooked and heads[0].in_features % fused_heads.MULTIPLE == 0 and fused_trunk.fits(model.trunk)
+    return plain and heads[0].in_features % fused_heads.MULTIPLE == 0 and not _hooked(model.fine_head, model.coarse_head)
+
+
+def fits_wholly(model: TwoHeads) -> bool:
+    """Whether they do all that its trunk does, too."""
+    return fits(model) and fused_trunk.fits(model.trunk) and not _hooked(model)
 
 
 def fuse(model: TwoHeads, precision: torch.dtype) -> Fused:
-    """The kernels for a model that fits.
+    """The kernels for as much as fits of a model whose heads fit.
 
     Args:
         model: on its device, channels last; it stays what it is.
         precision: of activations.
     """
-    trunk = fused_trunk.FusedTrunk(model.trunk, precision)
-    return Fused(trunk, trunk.infer, trunk.pass_through, fused_heads.FusedHeads(model))
+    trunk = fused_trunk.FusedTrunk(model.trunk, precision) if fits_wholly(model) else None
+    return Fused(trunk, fused_heads.FusedHeads(model))
+
+
+def _hooked(*modules: torch.nn.Module) -> bool:
+    """Whether something is called with them that would not be any more."""
+    return any(part._forward_hooks or part._forward_pre_hooks for module in modules for part in module.modules())
 
 
 def try_out(network: Network, fused: Fused, batch: Batch) -> None:

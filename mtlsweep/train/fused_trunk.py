@@ -1,6 +1,6 @@
 """A ResNet's trunk in training as few operations: each layer's BatchNorm is summed where it is convolved (`fused_forward`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,6 @@ from torch.autograd.function import once_differentiable
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
-from mtlsweep.train.network import PullBack
 from mtlsweep.train.two_gradients import parts_of
 
 if TYPE_CHECKING:
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 
 # Gradients that one backward pass makes at most.
 AT_ONCE = 2
+
+
+# K gradients of the features, `(K, B, C)` -> those of all parameters, `(K, P)`, each as `two_gradients.flat` lays it.
+PullBack = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Shortcut(NamedTuple):

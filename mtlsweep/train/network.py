@@ -12,6 +12,7 @@ from mtlsweep.models import TwoHeads
 
 if TYPE_CHECKING:
     from mtlsweep.train.compilation import Compiled
+    from mtlsweep.train.fused_trunk import FusedTrunk, PullBack
     from mtlsweep.train.two_gradients import Differentiate
 
 
@@ -35,22 +36,15 @@ class Losses(NamedTuple):
         return Losses(self.fine.detach(), self.coarse.detach(), self.correct)
 
 
-# K gradients of the features, `(K, B, F)` -> those of all the trunk's parameters, `(K, P)`, each as `two_gradients.flat` lays it.
-PullBack = Callable[[torch.Tensor], torch.Tensor]
-
-
 class Fused(NamedTuple):
-    """Kernels of our own for all that a model does.
+    """Kernels of our own for what a model does.
 
     Attributes:
-        trunk, infer: images `(B, 3, 32, 32)` -> features `(B, F)`, in training and in evaluation.
-        pass_through: the same as `trunk` for several gradients at once, of which autograd knows nothing.
+        trunk: images to features; None: as it is.
         losses: of features, in training.
     """
 
-    trunk: Callable[[torch.Tensor], torch.Tensor]
-    infer: Callable[[torch.Tensor], torch.Tensor]
-    pass_through: Callable[[torch.Tensor], tuple[torch.Tensor, PullBack]]
+    trunk: "FusedTrunk | None"
     losses: Callable[[torch.Tensor, Batch], Losses]
 
 
@@ -78,16 +72,16 @@ class Network:
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images `(B, 3, 32, 32)` -> the trunk's output `(B, features)`."""
-        if self._fused:
-            return (self._fused.trunk if self.model.training else self._fused.infer)(images)
+        if self._fused and self._fused.trunk:
+            return self._fused.trunk(images) if self.model.training else self._fused.trunk.infer(images)
         if self._compiled and self._compiled.has_features(images, self.model.training):
             with self.autocast():
                 return self._compiled.trunk(images)
         return self._eager_features(images)
 
-    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, PullBack] | None:
+    def pass_through(self, images: torch.Tensor) -> "tuple[torch.Tensor, PullBack] | None":
         """Features in training and what pulls several gradients of them back at once, where there is such a thing."""
-        return self._fused.pass_through(images) if self._fused else None
+        return self._fused.trunk.pass_through(images) if self._fused and self._fused.trunk else None
 
     def compiled_differentiate(self, batch: Batch) -> "Differentiate | None":
         """What makes both gradients of this mini-batch, where that is compiled."""
