@@ -69,7 +69,7 @@ def _unlike(comparison: Comparison) -> list[str]:
         return []
     return [
         f"{sum(differs for _, differs in pairs)} of {_count(len(pairs), 'pair', 'pairs')} are of runs on different devices, precisions, "
-        f"convolutions or torch versions, whose effect is in their differences too: {', '.join(names)}."
+        f"kernels or torch versions, whose effect is in their differences too: {', '.join(names)}."
     ]
 
 

@@ -37,7 +37,7 @@ class Made(NamedTuple):
     device: str
     precision: str
     torch: str
-    triton: str
+    kernels: str
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,11 @@ def _rows(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {str(name): value for name, value in row.items()} for key, row in frame.to_dict("index").items()}
 
 
+def _kernels(engine: str) -> str:
+    return " ".join(name for name in ("triton", "fused") if f"{name}=True" in engine)
+
+
 def _made(done: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `Made`; results say of Triton's convolutions only where they are."""
-    known = done.assign(triton=done["resolved_engine"].fillna("").str.contains("triton=True").map({True: "yes", False: "no"}))
+    """The columns of `Made`; results say of kernels of our own only where they are."""
+    known = done.assign(kernels=done["resolved_engine"].fillna("").map(_kernels))
     return known[list(Made._fields)].fillna("unknown")

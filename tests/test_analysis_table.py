@@ -296,13 +296,16 @@ def test_settings_have_a_table_each_and_what_they_differ_in_is_named_first(
 
 
 @pytest.mark.parametrize(
-    ("setting", "flagged"), [("channels_last", True), ("compile", True), ("precision", True), ("threads", False), ("graph", False)]
+    ("setting", "flagged"),
+    [*((name, True) for name in ("channels_last", "compile", "precision", "triton", "fused")), ("threads", False), ("graph", False)],
 )
 def test_engines_that_differ_in_what_changes_numbers_are_flagged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str, flagged: bool
 ) -> None:
     for seed in (1, 2):
-        engine = {"device": "cpu", "precision": 0, "channels_last": 0, "threads": 0, "compile": 0, "graph": 0} | {setting: seed}
+        engine = {"device": "cpu", "precision": 0, "channels_last": 0, "threads": 0, "compile": 0, "graph": 0, "triton": 0, "fused": 0} | {
+            setting: seed
+        }
         complete(make_cell(tmp_path / "demo", seed=seed), 50.0, 49.0, engine={name: f"is{value}" for name, value in engine.items()})
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -314,7 +317,8 @@ def test_engines_that_differ_in_what_changes_numbers_are_flagged(
 def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, loss in product((1, 2), ("fine_only", "haw", "pcgrad", "dwa")):
         device = "another" if (loss, seed) == ("pcgrad", 2) else "cpu"
-        engine = {"device": "cpu", "precision": "fp32"} | ({"triton": True} if (loss, seed) == ("dwa", 1) else {})
+        kernels: dict[tuple[str, int], dict[str, bool]] = {("dwa", 1): {"triton": True}, ("dwa", 2): {"triton": True, "fused": True}}
+        engine = {"device": "cpu", "precision": "fp32"} | kernels.get((loss, seed), {})
         path = complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0, device=device, engine=engine)
         if (loss, seed) == ("haw", 1):
             attempt = path / "attempts" / "1.json"
@@ -323,7 +327,7 @@ def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Pat
             attempt.write_text(json.dumps(known))
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "3 of 6 pairs are of runs on different devices, precisions, convolutions or torch versions" in text
+    assert "4 of 6 pairs are of runs on different devices, precisions, kernels or torch versions" in text
     assert "whose effect is in their differences too: dwa, haw, pcgrad." in text
     assert "The device-hours are of different devices (another, cpu)" in text
     assert "cpu fp32 torch 1.0 (1 run)" in text
