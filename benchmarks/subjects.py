@@ -162,7 +162,7 @@ class Ours:
     def _fitting(self, engine: Engine) -> Engine:
         """What is left of an engine's choices for this network."""
         model = network(self.network)
-        compiled = engine.compile and not (engine.fused and fits_wholly(model))
+        compiled = engine.compile and not (engine.triton and engine.fused and fits_wholly(model))
         triton, fused = engine.triton and few_channels(self.network), engine.fused and fits(model)
         return replace(engine, triton=triton, fused=fused, compile=compiled)
 

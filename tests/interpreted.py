@@ -67,6 +67,17 @@ def trunk_errors() -> dict[str, float]:
     errors |= {name: _error(one, other) for name, one, other in running if one.is_floating_point()}
     with torch.no_grad():
         errors["inferred"] = _error(trunk.infer(images), exact.eval().trunk(images.double()))
+    before = [buffer.clone() for buffer in model.trunk.buffers()]
+    again = trunk.features_again(images)
+    errors["again"] = float(not again.equal(found))
+    errors["moved again"] = float(not all(one.equal(other) for one, other in zip(model.trunk.buffers(), before, strict=True)))
+    with torch.no_grad():
+        trunk.layers[0].convolution.weight.add_(1.0)
+    try:
+        found.backward(arrives)
+        errors["changed parameters"] = 1.0
+    except RuntimeError:
+        errors["changed parameters"] = 0.0
     return errors | {"tickets": float(trunk.ticket.sum())}
 
 
@@ -118,5 +129,5 @@ if __name__ == "__main__":
         few_channels.TILES[kind][rows] = 64
     found = {name: errors(*layer, layout) for name, (layer, layout) in CASES.items()}
     fused_forward.OF_PARTS = 64  # so that there are several rounds of them
-    heads = [heads_errors(*sizes) for sizes in ((40, 64, (100, 20)), (16, 128, (10, 4)), (1, 64, (7, 3)))]
+    heads = [heads_errors(*sizes) for sizes in ((40, 64, (100, 20)), (16, 128, (10, 4)), (1, 64, (4, 2)))]
     print(json.dumps({"errors": found, "batch": batch_is_the_same(), "trunk": trunk_errors(), "heads": heads}))

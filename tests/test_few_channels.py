@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT
+from packaging.version import Version
 from recorded import CPU, built_in_images, make
 from test_engine import AUTO
 from torch import nn
@@ -25,8 +27,11 @@ from interpreted import CASES  # loads it
 
 from mtlsweep.train.kernels import crop_flip, few_channels
 
+OLD_INTERPRETER = Version(version("triton")) < Version("3.7") and Version(version("numpy")) >= Version("2.4")
+
 
 @pytest.mark.processes
+@pytest.mark.skipif(OLD_INTERPRETER, reason="Triton 3.6's interpreter loops to no number that a kernel is given, with NumPy 2.4")
 def test_what_the_kernels_make_is_what_torch_makes() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}  # which Triton reads when it is loaded
     ended = subprocess.run(
@@ -38,7 +43,7 @@ def test_what_the_kernels_make_is_what_torch_makes() -> None:
     found = told["errors"]
     assert {name: len(errors) for name, errors in found.items()} == {name: 3 - (layer[0] == 3) for name, (layer, _) in CASES.items()}
     assert max(error for errors in found.values() for error in errors.values()) < 1e-6
-    assert len(told["trunk"]) == 1 + 3 * 7 + 2 + 2 * 7 + 2
+    assert len(told["trunk"]) == 1 + 3 * 7 + 2 + 2 * 7 + 5
     assert max(told["trunk"].values()) < 5e-6
     assert max(error for errors in told["heads"] for error in errors.values()) < 1e-6
 

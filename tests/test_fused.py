@@ -16,15 +16,16 @@ import torch
 from conftest import ROOT
 from recorded import CPU, built_in_images, every_kind, make
 from small_network import batch, network
+from test_engine import AUTO
 from test_few_channels import BF16, RECIPE
 from torch import nn
 from torch.nn.functional import linear
 
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads, resnet, vgg_bn
-from mtlsweep.train import convolutions, fused, fused_trunk
+from mtlsweep.train import convolutions, epoch, fused, fused_trunk
 from mtlsweep.train.build import build_trainer
-from mtlsweep.train.engine import Engine
+from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.network import Fused, Network
@@ -123,8 +124,63 @@ def test_resnets_of_16_to_64_channels_can_be_fused_and_the_heads_of_other_networ
     assert all(fused.fits_wholly(resnet(depth)) for depth in (8, 20, 56))
     others = (resnet(20, width=32), vgg_bn(16))
     assert all(fused.fits(other) and not fused.fits_wholly(other) for other in others)
-    assert fused.fuse(others[1], torch.bfloat16).trunk is None
+    assert fused.fuse(others[1], torch.bfloat16, layers=True).trunk is None
+    assert fused.fuse(resnet(8), torch.bfloat16, layers=False).trunk is None
     assert not fused.fits(network())  # of four features
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_heads_are_tried_out_whatever_the_trunk_draws_and_whichever_parameter_is_frozen(
+    wrong: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gradients(*given: Any) -> tuple[torch.Tensor, ...]:
+        return tuple(-gradient if wrong else gradient for gradient in gradients_in_torch(*given))
+
+    monkeypatch.setattr(two_losses, "losses", losses_in_torch)
+    monkeypatch.setattr(two_losses, "gradients", gradients)
+    model = network()
+    model.trunk.append(nn.Dropout(0.5))  # type: ignore[operator]
+    model.fine_head.weight.requires_grad_(False)
+    kernels = Fused(None, FusedHeads(model))
+    if wrong:
+        with pytest.raises(RuntimeError, match="a gradient: 2 of its length from torch's"):
+            fused.try_out(Network(model), kernels, batch())
+    else:
+        fused.try_out(Network(model), kernels, batch())
+
+
+def test_with_fused_heads_a_trunk_is_compiled_for_one_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both as one pass would have heads of its own, and the epoch's last mini-batch others."""
+    asked = list[frozenset[int]]()
+    monkeypatch.setattr(epoch, "compile_network", lambda *arguments: asked.append(arguments[-1]))
+    trainer = build_trainer(resnet(8), make("pcgrad"), built_in_images(CPU), replace(BF16, triton=False), RECIPE, seed=1)
+    for fuses in (False, True):
+        trainer.engine = replace(trainer.engine, fused=fuses)
+        trainer.compile()
+    assert asked == [frozenset({2}), frozenset({1})]
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"), [({}, True), ({"triton": False}, True), ({"precision": "fp32"}, False), ({"fused": None}, False)]
+)
+def test_fused_is_what_was_asked_for_on_a_gpu_in_bf16(changed: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    asked = AUTO | {"device": "cuda", "fused": True} | changed
+    assert resolve(asked).fused is expected
+    assert not resolve(asked | {"device": "cpu"}).fused
+
+
+class Ghost(nn.BatchNorm2d):
+    """Normalises in another way."""
+
+
+def _ghost(model: TwoHeads) -> None:
+    model.trunk[1] = Ghost(16)  # type: ignore[operator]
+
+
+def _none(model: TwoHeads) -> None:
+    model.trunk[3].bn1 = nn.Identity()  # type: ignore[index]
 
 
 def _affine(model: TwoHeads) -> None:
@@ -151,7 +207,11 @@ def _hook(model: TwoHeads) -> None:
     model.trunk[3].register_forward_hook(lambda *_: None)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("change", [_affine, _statistics, _average, _bias, _more, _hook])
+def _backward_hook(model: TwoHeads) -> None:
+    model.trunk[3].register_full_backward_hook(lambda *_: None)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("change", [_affine, _statistics, _average, _bias, _more, _hook, _backward_hook, _ghost, _none])
 def test_other_models_are_not_fused(change: Any) -> None:
     model = resnet(8)
     change(model)
@@ -178,7 +238,7 @@ FUSED = replace(BF16, fused=True)
 def built(engine: Engine, said: list[str], monkeypatch: pytest.MonkeyPatch, found: torch.Tensor | Exception) -> Trainer:
     """A run whose convolutions are said to work, and whose kernels give a gradient or fail."""
 
-    def gradient(network: Network, _: object) -> torch.Tensor:
+    def gradient(network: Network, *_: object) -> torch.Tensor:
         if network._fused is None:
             return torch.ones(3)
         if isinstance(found, Exception):
@@ -197,7 +257,7 @@ def test_a_fused_network_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> Non
     trainer = built(replace(FUSED, compile=True), said, monkeypatch, torch.ones(3))
     assert (trainer.engine.fused, trainer.engine.compile, trainer.compiled) == (True, False, None)
     assert not said
-    assert "Triton layers" in str(trainer.engine)
+    assert "not compiled, Triton convolutions, fused" in str(trainer.engine)
     assert trainer.engine.describe()["fused"]
     assert trainer.model.training
 

@@ -45,11 +45,12 @@ def build_trainer(
     """
     model = model.to(engine.device).to(memory_format=engine.memory_format)
     count_by_epoch(model)
-    if engine.triton:
-        engine = replace(engine, triton=_taken_over(model, images, engine, say))
     fused = _fused(model, images, engine, say) if engine.fused else None
-    wholly = fused is not None and fused.trunk is not None  # nothing is left to be compiled
-    engine = replace(engine, fused=fused is not None, compile=engine.compile and not wholly)
+    engine = replace(engine, fused=fused is not None)
+    if fused and fused.trunk:
+        engine = replace(engine, compile=False)  # nothing is left to be compiled
+    elif engine.triton:
+        engine = replace(engine, triton=_taken_over(model, images, engine, say))
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
     sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
@@ -88,7 +89,7 @@ def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str
     if not fused.fits(model):
         return None
     try:
-        made = fused.fuse(model, torch.bfloat16)
+        made = fused.fuse(model, torch.bfloat16, layers=engine.triton)
         fused.try_out(Network(model, engine.autocast), made, images.first(TRIED, engine))
     except Exception as error:  # of many types
         if memory_ran_out(error):

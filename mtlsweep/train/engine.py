@@ -32,8 +32,8 @@ class Engine:
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
-        fused: whether there are more of these: the heads with their losses (`two_losses`) and, with `triton`, each layer's BatchNorm,
-            shortcut and ReLU beside its convolution (`fused_forward`); nothing is left to be compiled then.
+        fused: whether there are more of these: the heads with their losses (`two_losses`) and, with `triton` and of a ResNet, each layer's
+            BatchNorm, shortcut and ReLU beside its convolution (`fused_forward`), of which nothing is left to be compiled.
     """
 
     device: torch.device
@@ -49,9 +49,8 @@ class Engine:
         """What was chosen, for people."""
         layout = "channels last" if self.channels_last else "channels first"
         words = [str(self.device), self.precision, layout, "compiled" if self.compile else "not compiled"]
-        words += (
-            [f"Triton {'heads' if not self.triton else 'layers' if self.fused else 'convolutions'}"] if self.triton or self.fused else []
-        )
+        words += ["Triton convolutions"] if self.triton else []
+        words += ["fused"] if self.fused else []
         words += ["CUDA graphs"] if self.graph else []
         words += [f"{self.threads} thread{'s' * (self.threads > 1)}"] if self.device.type == "cpu" else []
         return ", ".join(words)
@@ -110,7 +109,7 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     graph = device.type == "cuda" and settings["graph"] is not False
     can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
     triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
-    fused = triton and settings.get("fused") is True
+    fused = can and settings.get("fused") is True
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton, fused)
 
 

@@ -31,7 +31,7 @@ class Trainer:
 
     Attributes:
         compiled: passes through the model's trunk, compiled; None: it is called as it is.
-        fused: kernels of our own for all that the model does; None: it is called, or what is compiled.
+        fused: kernels of our own for the model's heads, or for all of it.
         record: records what is done again and again; None: everything is executed by Python.
         say: tells the user a line.
     """
@@ -60,7 +60,7 @@ class Trainer:
         """
         batch = self.data.first(self.batch_size, self.engine)
         # torch.func, by which both backward passes are compiled as one, cannot differentiate an operation that is not torch's own.
-        passes = frozenset({1}) if self.engine.triton else backward_passes(self.strategy)
+        passes = frozenset({1}) if self.engine.triton or self.engine.fused else backward_passes(self.strategy)
         self.compiled = compile_network(self.network, batch, EVAL_BATCH[self.engine.device.type], passes)
 
     def stop_recording(self, error: Exception) -> None:

@@ -7,9 +7,10 @@ from mtlsweep.train import fused_heads, fused_trunk
 from mtlsweep.train.compilation import untouched
 from mtlsweep.train.network import Batch, Fused, Network
 
-# How far a gradient may be from that of torch's operations in bf16, relative to its length: two such gradients of one ResNet-56 with its
-# first weights, one in fp32, are 0.3 apart (16 images; ResNet-20: 0.14). This finds what is wrong altogether, no more.
-TOLERANCE = 0.6
+# How far a gradient may be from that of torch's operations in bf16, relative to its length. Where roundings differ, those of 16 images and
+# first weights are 0.14 apart in ResNet-20, 0.25 to 0.48 in ResNet-56 and 0.40 to 0.64 in ResNet-110; two that have nothing to do with each
+# other 1.4. This finds what is wrong altogether, no more.
+TOLERANCE = 1.0
 
 
 def fits(model: TwoHeads) -> bool:
@@ -24,27 +25,29 @@ def fits_wholly(model: TwoHeads) -> bool:
     return fits(model) and fused_trunk.fits(model.trunk) and not _hooked(model)
 
 
-def fuse(model: TwoHeads, precision: torch.dtype) -> Fused:
-    """The kernels for as much as fits of a model whose heads fit.
+def fuse(model: TwoHeads, precision: torch.dtype, layers: bool) -> Fused:
+    """The kernels for a model whose heads fit.
 
     Args:
         model: on its device, channels last; it stays what it is.
         precision: of activations.
+        layers: whether the trunk's are wanted too, if they fit.
     """
-    trunk = fused_trunk.FusedTrunk(model.trunk, precision) if fits_wholly(model) else None
+    trunk = fused_trunk.FusedTrunk(model.trunk, precision) if layers and fits_wholly(model) else None
     return Fused(trunk, fused_heads.FusedHeads(model))
 
 
 def _hooked(*modules: torch.nn.Module) -> bool:
     """Whether something is called with them that would not be any more."""
-    return any(part._forward_hooks or part._forward_pre_hooks for module in modules for part in module.modules())
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(part, name) for module in modules for part in module.modules() for name in hooks)
 
 
 def try_out(network: Network, fused: Fused, batch: Batch) -> None:
     """Compile the kernels and compare a step's gradients with torch's. The model is left as it is.
 
     Args:
-        network: without them.
+        network: without them, and without any other kernels of our own.
         fused: those of its model.
         batch: some images and labels.
 
@@ -53,14 +56,16 @@ def try_out(network: Network, fused: Fused, batch: Batch) -> None:
     """
     fast = Network(network.model, network.autocast, fused=fused)
     with untouched(network.model):
-        expected, found, again = (_gradient(one, batch) for one in (network, fast, fast))
-        network.model.eval()
         with torch.no_grad():
-            features, inferred = (one.features(batch.images).float() for one in (network, fast))
-    _compare("a gradient", found, expected)
-    _compare("the features in evaluation", inferred, features)
-    if not found.equal(again):
-        raise RuntimeError("the same gradient twice is not the same")
+            features = None if fused.trunk else network.features(batch.images)  # the same ones for all: a trunk may draw
+        expected, found, again = (_gradient(one, batch, features) for one in (network, fast, fast))
+        _compare("a gradient", found, expected)
+        if not found.equal(again):
+            raise RuntimeError("the same gradient twice is not the same")
+        if fused.trunk:
+            network.model.eval()
+            with torch.no_grad():
+                _compare("the features in evaluation", *(one.features(batch.images).float() for one in (fast, network)))
 
 
 def _compare(what: str, found: torch.Tensor, expected: torch.Tensor) -> None:
@@ -69,7 +74,10 @@ def _compare(what: str, found: torch.Tensor, expected: torch.Tensor) -> None:
         raise RuntimeError(f"{what}: {apart:.2g} of its length from torch's")
 
 
-def _gradient(network: Network, batch: Batch) -> torch.Tensor:
-    losses = network.losses(network.features(batch.images), batch)
-    gradients = torch.autograd.grad(losses.fine + losses.coarse, list(network.model.parameters()))
-    return torch.cat([gradient.flatten() for gradient in gradients])
+def _gradient(network: Network, batch: Batch, features: torch.Tensor | None) -> torch.Tensor:
+    """Of the sum of the losses: of all parameters, or of the heads' and of given features."""
+    output = network.features(batch.images) if features is None else features.detach().requires_grad_()
+    losses = network.losses(output, batch)
+    trained = [parameter for parameter in network.model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(losses.fine + losses.coarse, [output, *trained], allow_unused=True)
+    return torch.cat([gradient.flatten().float() for gradient in gradients if gradient is not None])

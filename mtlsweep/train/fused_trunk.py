@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
+from mtlsweep.train.batch_norm import CountedByEpoch
 from mtlsweep.train.two_gradients import parts_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Layer(NamedTuple):
 class FusedTrunk:
     """A trunk's features and their gradients by kernels of our own.
 
-    It reads and moves what the model has, parameters and running statistics, and keeps none of its own.
+    It reads and moves what the model has, parameters and running statistics, and keeps none of its own. All activations, and the parts of
+    all weights' gradients, are in memory until a backward pass ends: 125 MiB of ResNet-20 with 128 images, 361 MiB of ResNet-56.
 
     Args:
         trunk: one for which `layers_of` finds layers; on its device, channels last.
@@ -69,6 +71,11 @@ class FusedTrunk:
             made = self.forward(images)
             return made[-1].output.mean((2, 3)), lambda arrives: self.backward(images, made, arrives)
 
+    def features_again(self, images: torch.Tensor) -> torch.Tensor:
+        """Features as in training, without gradients and without a trace in BatchNorm's running statistics."""
+        with torch.no_grad():
+            return self.forward(images, moves=False)[-1].output.mean((2, 3))
+
     def infer(self, images: torch.Tensor) -> torch.Tensor:
         """Features in evaluation, where BatchNorm goes by its running statistics; without gradients."""
         from mtlsweep.train.kernels import fused_forward  # loads Triton
@@ -80,14 +87,14 @@ class FusedTrunk:
                 before, last = last, fused_forward.infer(last, layer.convolution, layer.norm, self.precision, beside)
             return last.mean((2, 3))
 
-    def forward(self, images: torch.Tensor) -> "list[Forward]":
-        """What each layer made of a mini-batch."""
+    def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
+        """What each layer made of a mini-batch, by which BatchNorm's running statistics move or not."""
         from mtlsweep.train.kernels import fused_forward
 
         made: list[Forward] = []
         for layer in self.layers:
             given = made[-1].output if made else images
-            raw, statistics = fused_forward.convolve(given, layer.convolution, layer.norm, self.precision, self.ticket)
+            raw, statistics = fused_forward.convolve(given, layer.convolution, layer.norm, self.precision, self.ticket, moves)
             beside = _beside(layer.shortcut, made[-2].output if layer.shortcut else None)
             made.append(fused_forward.Forward(raw, statistics, fused_forward.finish(raw, statistics, layer.norm, beside)))
         return made
@@ -142,7 +149,8 @@ class _Trunk(torch.autograd.Function):
     def forward(ctx: Any, trunk: FusedTrunk, images: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         made = trunk.forward(images)
         ctx.trunk = trunk
-        ctx.save_for_backward(images, *(tensor for one in made for tensor in one))
+        # The parameters, for torch to see that they are still the same.
+        ctx.save_for_backward(images, *(tensor for one in made for tensor in one), *parameters)
         return made[-1].output.mean((2, 3))
 
     @staticmethod
@@ -151,7 +159,7 @@ class _Trunk(torch.autograd.Function):
         from mtlsweep.train.kernels.fused_forward import Forward
 
         images, *saved = ctx.saved_tensors
-        made = [Forward(*saved[start : start + 3]) for start in range(0, len(saved), 3)]
+        made = [Forward(*saved[start : start + 3]) for start in range(0, 3 * len(ctx.trunk.layers), 3)]
         (vector,) = ctx.trunk.backward(images, made, arrives.contiguous()[None])
         return None, None, *parts_of(vector, ctx.trunk.parameters)
 
@@ -191,4 +199,5 @@ def _of_blocks(blocks: Sequence[Any]) -> Iterator[Layer]:
 
 
 def _plain(norm: nn.BatchNorm2d) -> bool:
-    return norm.affine and norm.running_mean is not None and norm.momentum is not None
+    known = type(norm) in (nn.BatchNorm2d, CountedByEpoch)
+    return known and norm.affine and norm.running_mean is not None and norm.momentum is not None

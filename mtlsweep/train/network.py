@@ -112,6 +112,9 @@ class Network:
     def losses_again(self, batch: Batch) -> Losses:
         """The losses of a mini-batch under the weights as they are now: of a training pass, without gradients and without a trace in
         BatchNorm's running statistics."""
+        if self._fused and self._fused.trunk:
+            with torch.no_grad():
+                return self.losses(self._fused.trunk.features_again(batch.images), batch)
         with torch.no_grad(), _statistics_kept(self.model):
             return self.losses(self._eager_features(batch.images), batch)  # compiled, this would be a third kind of pass
 

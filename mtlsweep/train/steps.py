@@ -71,7 +71,7 @@ class ScalarStep:
         minimised.reshape(()).backward()  # its shape may be (1,)
         weights = [torch.zeros_like(losses.correct) if loss.grad is None else loss.grad for loss in (losses.fine, losses.coarse)]
         unknown = torch.full_like(losses.correct, torch.nan)
-        return Outcome.of(minimised.detach().reshape(()), losses, (weights[0], weights[1]), unknown, unknown)
+        return Outcome.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
 
 
 def check_first(strategy: nn.Module, outcome: Outcome) -> None:

@@ -41,14 +41,15 @@ class Forward(NamedTuple):
 
 
 def convolve(
-    images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precision: torch.dtype, ticket: torch.Tensor
+    images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precision: torch.dtype, ticket: torch.Tensor, moves: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`raw` in a precision, and its statistics; the running ones of BatchNorm move.
+    """`raw` in a precision, and its statistics.
 
     Args:
         images: `(B, C, H, W)`.
         layer, norm: of one layer.
         ticket: an int32 zero of the device's, of which no other launch makes use at the same time.
+        moves: whether BatchNorm's running statistics do.
     """
     raw, call = _convolution(images, layer, precision)
     outputs = layer.out_channels
@@ -56,7 +57,7 @@ def convolve(
     parts = torch.empty((call.grid[0], 2, outputs), dtype=torch.float32, device=images.device)
     _convolve[call.grid](
         *(*call.tensors, parts, ticket, norm.weight, norm.running_mean, norm.running_var, statistics),
-        *(norm.momentum, norm.eps, call.rows),
+        *(norm.momentum if moves else 0.0, norm.eps, call.rows),
         **call.constants,
         AT_ONCE=at_once(outputs),
     )

@@ -35,7 +35,7 @@ def losses(features: torch.Tensor, heads: tuple[Head, Head], ticket: torch.Tenso
     """
     first, second = heads
     classes = len(first.bias), len(second.bias)
-    columns = triton.next_power_of_2(sum(classes))
+    columns = max(ROWS, triton.next_power_of_2(sum(classes)))
     slopes = torch.empty((len(features), columns), dtype=torch.float32, device=features.device)
     rows = torch.empty((3, len(features)), dtype=torch.float32, device=features.device)
     results = [torch.empty((), dtype=torch.float32, device=features.device) for _ in range(3)]
@@ -79,7 +79,8 @@ def gradients(
     return of_features, *of_heads
 
 
-@triton.jit
+# Compiled once for all numbers and addresses (see `crop_flip`), so that what is tried out is what trains.
+@triton.jit(do_not_specialize=["rows"])
 def _losses(  # type: ignore[no-untyped-def]
     features,
     first_weight,
@@ -144,7 +145,7 @@ def _losses(  # type: ignore[no-untyped-def]
         tl.store(correct, tl.sum(tl.where(which == 2, total, 0.0), 0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["rows", "tiles"], do_not_specialize_on_alignment=["first_arrives", "second_arrives"])
 def _gradients(  # type: ignore[no-untyped-def]
     features,
     first_weight,
