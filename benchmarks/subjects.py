@@ -161,10 +161,12 @@ class Ours:
 
     def _fitting(self, engine: Engine) -> Engine:
         """What is left of an engine's choices for this network."""
+        if not (engine.triton or engine.fused):
+            return engine
         model = network(self.network)
-        compiled = engine.compile and not (engine.triton and engine.fused and fits_wholly(model))
-        triton, fused = engine.triton and few_channels(self.network), engine.fused and fits(model)
-        return replace(engine, triton=triton, fused=fused, compile=compiled)
+        fused = engine.fused and fits(model)
+        compiled = engine.compile and not (engine.triton and fused and fits_wholly(model))
+        return replace(engine, triton=engine.triton and few_channels(self.network), fused=fused, compile=compiled)
 
     def _engine(self) -> Engine:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}

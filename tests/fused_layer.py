@@ -15,7 +15,7 @@ class Drawn(NamedTuple):
         layer, norm: of the layer.
         beside: what is added before ReLU.
         before: like the images: what the layer before made, or None where these are a data set's.
-        arrives: the gradient of this layer's output behind ReLU, as if it were pooled over nothing: of what went into ReLU.
+        arrives: a gradient like the output: its mean over the pixels arrives from a pool, it itself at the convolution.
     """
 
     images: torch.Tensor

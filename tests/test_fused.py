@@ -13,23 +13,26 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import EVERY_EPOCH, ROOT, TINY, CommandLine
 from recorded import CPU, built_in_images, every_kind, make
 from small_network import batch, network
 from test_engine import AUTO
 from test_few_channels import BF16, RECIPE
 from torch import nn
 from torch.nn.functional import linear
+from trained import interrupt_after
 
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads, resnet, vgg_bn
 from mtlsweep.train import convolutions, epoch, fused, fused_trunk
+from mtlsweep.train import run as run_module
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import step_program
+from mtlsweep.train.run import LOST
 from mtlsweep.train.steps import Moment, Outcome
 from mtlsweep.train.two_gradients import flat
 
@@ -289,3 +292,25 @@ def test_where_memory_runs_out_nothing_is_said_of_the_kernels(monkeypatch: pytes
 def test_a_resumed_run_keeps_what_it_began_with_where_that_exists(began: str, goes_on: str, expected: bool) -> None:
     first, second = (replace(FUSED, device=torch.device(name), triton=name == "cuda", fused=name == "cuda") for name in (began, goes_on))
     assert second.as_begun(first.describe()).fused is expected
+
+
+@pytest.mark.parametrize(("name", "lost"), LOST.items())
+def test_a_run_that_began_with_what_it_cannot_have_any_more_does_not_go_on(
+    name: str, lost: str, cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = [*TINY, EVERY_EPOCH, "engine.device=cpu"]
+    with monkeypatch.context() as patch:
+        interrupt_after(6, patch)
+        assert cli(*run).status == 130
+    build = run_module.build_trainer
+
+    def with_another_engine(*arguments: Any) -> Trainer:
+        trainer = build(*arguments)
+        changed: dict[str, Any] = {name: not getattr(trainer.engine, name)}
+        trainer.engine = replace(trainer.engine, **changed)
+        return trainer
+
+    monkeypatch.setattr(run_module, "build_trainer", with_another_engine)
+    ended = cli(*run)
+    assert ended.status != 0
+    assert f"the run began with {lost} here: its epochs would not be of one kind" in " ".join((ended.out + ended.err).split())

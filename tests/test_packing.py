@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import test_engine
 import torch
 from conftest import TINY, CommandLine
 from recorded import refuses
@@ -18,16 +19,7 @@ from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.packing import Measured, Trial, find_lanes, search
 
 GIB = 2**30
-AUTO = {
-    "device": "cpu",
-    "precision": "fp32",
-    "channels_last": None,
-    "compile": None,
-    "graph": None,
-    "triton": None,
-    "fused": None,
-    "threads": 1,
-}
+AUTO = test_engine.AUTO | {"precision": "fp32", "threads": 1}
 
 
 def given(rates: dict[int, float], memory: float = 0.5) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -70,16 +71,15 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
 
     if not convolutions.take_over(model):
         return False
-    try:
+
+    def attempt() -> None:
         with engine.autocast():
             convolutions.try_out(model, images.first(1, engine).images)
-    except Exception as error:  # of many types
-        if memory_ran_out(error):
-            raise
-        convolutions.give_back(model)
-        say(f"warning: convolutions in Triton do not work here ({summary(error)}): they are cuDNN's")
-        return False
-    return True
+
+    if _works(attempt, "convolutions", "cuDNN's", say):
+        return True
+    convolutions.give_back(model)
+    return False
 
 
 def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> Fused | None:
@@ -88,15 +88,21 @@ def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str
 
     if not fused.fits(model):
         return None
+    made = fused.fuse(model, torch.bfloat16, layers=engine.triton)
+    attempt = partial(fused.try_out, Network(model, engine.autocast), made, images.first(TRIED, engine))
+    return made if _works(attempt, "fused layers", "torch's", say) else None
+
+
+def _works(attempt: Callable[[], None], what: str, whose: str, say: Callable[[str], None]) -> bool:
+    """Whether kernels of our own can be executed; if not, a line says whose they are then."""
     try:
-        made = fused.fuse(model, torch.bfloat16, layers=engine.triton)
-        fused.try_out(Network(model, engine.autocast), made, images.first(TRIED, engine))
+        attempt()
     except Exception as error:  # of many types
         if memory_ran_out(error):
             raise
-        say(f"warning: fused layers in Triton do not work here ({summary(error)}): they are torch's")
-        return None
-    return made
+        say(f"warning: {what} in Triton do not work here ({summary(error)}): they are {whose}")
+        return False
+    return True
 
 
 def _record(trainer: Trainer) -> None:

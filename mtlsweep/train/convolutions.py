@@ -32,11 +32,6 @@ def take_over(model: nn.Module) -> int:
     return len(found)
 
 
-def has_kernels(layer: nn.Conv2d) -> bool:
-    """Whether the kernels can do what a layer does."""
-    return fits(layer) or type(layer) is FewChannels
-
-
 def fits(layer: nn.Conv2d) -> bool:
     """Whether the kernels can do what this layer does, and were the faster ones."""
     shape = (layer.kernel_size, layer.padding, layer.dilation, layer.groups, layer.padding_mode)

@@ -120,8 +120,9 @@ class FusedTrunk:
             weight_sums.Summed(few_channels.parts_of(layer.convolution.in_channels, one.raw), layer.convolution.weight.numel(), target)
             for layer, one, target in zip(self.layers, made, self.offsets[:-1:3], strict=True)
         ]
-        parts = torch.empty(count, sum(one.number * one.size for one in summed), dtype=torch.float32, device=self.device)
-        of_weights = parts.split([one.number * one.size for one in summed], 1)
+        sizes = [one.number * one.size for one in summed]
+        parts = torch.empty(count, sum(sizes), dtype=torch.float32, device=self.device)
+        of_weights = parts.split(sizes, 1)
         entered = fused_backward.enter_from_pool(arrives.flatten(0, 1), made[-1], slopes[-1], self.ticket)
         behind: torch.Tensor | None = None
         for i in reversed(range(len(made))):
@@ -176,7 +177,7 @@ def fits(trunk: nn.Module) -> bool:
         layers = layers_of(trunk)
     except TypeError:
         return False
-    return all(convolutions.has_kernels(layer.convolution) and _plain(layer.norm) for layer in layers)
+    return all(convolutions.fits(layer.convolution) and _plain(layer.norm) for layer in layers)
 
 
 def layers_of(trunk: nn.Module) -> list[Layer]:

@@ -30,6 +30,13 @@ from mtlsweep.train.result import epoch_row, losses_finite, summarize
 from mtlsweep.train.schedule import learning_rate
 from mtlsweep.train.steps import Moment, Outcome
 
+# What a run may have begun with and cannot go on without, by the engine's names.
+LOST = {
+    "compile": "a compiled network, which cannot be compiled",
+    "triton": "Triton's convolutions, which do not work",
+    "fused": "fused layers, which do not work",
+}
+
 
 class Run:
     """Built as it was when it was last saved, or anew.
@@ -146,12 +153,9 @@ class Run:
             model = build(self.settings["model"])
         images = resident(self.settings["data"], engine.device)
         trainer = build_trainer(model, self.strategy, images, engine, self.settings["schedule"], self.settings["seed"], self._say)
-        if self.rows and trainer.engine.compile != engine.compile:
-            raise UserError("the run began with a compiled network, which cannot be compiled here: its epochs would not be of one kind")
-        if self.rows and trainer.engine.triton != engine.triton:
-            raise UserError("the run began with Triton's convolutions, which do not work here: its epochs would not be of one kind")
-        if self.rows and trainer.engine.fused != engine.fused:
-            raise UserError("the run began with fused layers, which do not work here: its epochs would not be of one kind")
+        for name, lost in LOST.items():
+            if self.rows and getattr(trainer.engine, name) != getattr(engine, name):
+                raise UserError(f"the run began with {lost} here: its epochs would not be of one kind")
         self.progress.engine = trainer.engine.describe()
         self.claim.log(f"engine: {trainer.engine}")
         self.display.once(f"engine: {trainer.engine}")
