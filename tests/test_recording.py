@@ -21,7 +21,7 @@ from mtlsweep.train.compilation import Compiled
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.graphs import WARMUP_STEPS
 from mtlsweep.train.network import Network
-from mtlsweep.train.optimizer import RecordableSGD, set_learning_rate
+from mtlsweep.train.optimizer import RecordableSGD, pieces, set_learning_rate
 from mtlsweep.train.programs import backward_passes, step_program
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
@@ -211,6 +211,23 @@ def test_the_recordable_optimizer_is_sgd() -> None:
     )
     for expected, found in pairs:
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_cutting_up_a_large_tensor_changes_no_bit() -> None:
+    torch.manual_seed(0)
+    given = torch.randn(64, 64, 3, 3).to(memory_format=torch.channels_last), torch.randn(100, 64), torch.randn(64), torch.randn(300, 300)
+    assert [len(pieces([tensor])) for tensor in given] == [5, 1, 1, 1]  # the last is cut by torch
+    results = []
+    for kind, fused in ((torch.optim.SGD, {"fused": True}), (RecordableSGD, {})):
+        parameters = [nn.Parameter(tensor.clone()) for tensor in given]
+        optimizer = kind(parameters, **RECIPE, **fused)
+        for number in range(3):
+            torch.manual_seed(number)
+            for parameter in parameters:
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+        results.append(parameters)
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kinds", [(torch.optim.SGD, RecordableSGD), (RecordableSGD, torch.optim.SGD), (RecordableSGD, RecordableSGD)])

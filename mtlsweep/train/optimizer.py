@@ -5,6 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.sgd import sgd
+
+# torch's fused SGD gives a block of threads up to 65,536 numbers, which it goes through one after another: a ResNet's larger layers are
+# a block each, for which the rest of the GPU waits. What is larger torch cuts up itself; smaller pieces of it would be many more launches.
+PIECE, CUT_BY_TORCH = 8192, 65536
 
 
 class RecordableSGD(torch.optim.SGD):
@@ -28,10 +33,16 @@ class RecordableSGD(torch.optim.SGD):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One step. Gradients get their parameters' memory layout, in which alone the fused form takes them."""
-        for parameter in self._parameters():
-            if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-        return super().step(closure)
+        loss = None if closure is None else torch.enable_grad()(closure)()
+        for group in self.param_groups:
+            known = {parameter: parameter.grad for parameter in group["params"] if parameter.grad is not None}
+            for parameter, gradient in known.items():
+                if gradient.stride() != parameter.stride():
+                    known[parameter] = parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            momenta = [self.state[parameter]["momentum_buffer"] for parameter in known]
+            options = {name: group[name] for name in ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")}
+            sgd(pieces(known), pieces(known.values()), [*pieces(momenta)], fused=True, **options)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """As the plain SGD's."""
@@ -56,6 +67,15 @@ class RecordableSGD(torch.optim.SGD):
 
     def _parameters(self) -> Iterable[nn.Parameter]:
         return (parameter for group in self.param_groups for parameter in group["params"])
+
+
+def pieces(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Views of all numbers of dense tensors in the order in which they lie: of at most `PIECE` each, but whole what torch cuts up."""
+    views: list[torch.Tensor] = []
+    for tensor in tensors:
+        size = PIECE if PIECE < tensor.numel() <= CUT_BY_TORCH else tensor.numel()
+        views += tensor.as_strided((tensor.numel(),), (1,)).split(size)
+    return views
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
