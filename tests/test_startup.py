@@ -1,4 +1,4 @@
-"""What is not needed to read a command line is not loaded for it: torch and pandas take seconds."""
+"""What is not needed is not loaded: torch and pandas to read a command line, torch's compiler to train without it; they take seconds."""
 
 import os
 import subprocess
@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TINY
 
 SAYS_WHAT_IS_LOADED = """
 import atexit, sys
-heavy = {"torch", "torchvision", "pandas", "scipy", "matplotlib", "submitit"}
+heavy = {"torch", "torchvision", "pandas", "scipy", "matplotlib", "submitit", "torch._dynamo"}
 atexit.register(lambda: print("loaded:", sorted(heavy & set(sys.modules))))
 """
+RUN = f"import runpy; runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')"
 # What a shell says when it asks how `python run.py lo` may go on.
 COMPLETION = {"COMP_LINE": "python run.py lo", "COMP_POINT": "16"}
 
@@ -35,6 +36,14 @@ def test_import_run_loads_nothing_heavy(tmp_path: Path) -> None:
     [(["--help"], "python run.py"), (["--cfg", "job"], "seed: 42"), (["--shell-completion", "query=bash"], "logger=")],
 )
 def test_command_that_trains_nothing_loads_nothing_heavy(tmp_path: Path, arguments: list[str], said: str) -> None:
-    lines = python(tmp_path, f"import runpy; runpy.run_path({str(ROOT / 'run.py')!r}, run_name='__main__')", *arguments)
+    lines = python(tmp_path, RUN, *arguments)
     assert said in "\n".join(lines)
     assert lines[-1] == "loaded: []"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("loss", ["uncertainty", "pcgrad"])
+def test_run_that_compiles_nothing_does_not_load_the_compiler(tmp_path: Path, loss: str) -> None:
+    lines = python(tmp_path, RUN, *TINY, f"loss={loss}", "schedule.epochs=1")
+    assert "not compiled" in lines[0]
+    assert lines[-1] == "loaded: ['torch']"

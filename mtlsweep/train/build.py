@@ -18,7 +18,7 @@ from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
 from mtlsweep.train.kernels import memory_ran_out
 from mtlsweep.train.network import Fused, Network
-from mtlsweep.train.optimizer import RecordableSGD
+from mtlsweep.train.optimizer import SGD, RecordableSGD
 from mtlsweep.train.resident import Resident
 
 # Images that kernels are tried out with.
@@ -54,7 +54,7 @@ def build_trainer(
         engine = replace(engine, triton=_taken_over(model, images, engine, say))
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
-    sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else torch.optim.SGD
+    sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else SGD
     parameters = chain(model.parameters(), strategy.parameters())
     optimizer = sgd(parameters, lr=schedule["lr"], momentum=schedule["momentum"], weight_decay=schedule["weight_decay"])
     trainer = Trainer(model, strategy, optimizer, images, engine, seed, schedule["batch_size"], fused=fused, say=say)
