@@ -1,8 +1,9 @@
 """From what Hydra composed to a cell: checked settings, the options they were chosen by, and how they differ from those options."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -10,9 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mtlsweep.compositions import Composition, Compositions
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell
@@ -21,7 +23,7 @@ from mtlsweep.settings import CALLS, check
 
 CONFIG_NAME = "config"
 
-# Composing takes about a tenth of a second a cell; larger sweeps than this say what they are doing.
+# Composing can take a tenth of a second and more a cell; larger sweeps than this say what they are doing.
 SILENT = 50
 
 
@@ -35,40 +37,46 @@ class Composer:
     def __init__(self, loader: ConfigLoader) -> None:
         self._loader = loader
         self._options: dict[tuple[str, str], Any] = {}  # the values in an option's file
-        self._chosen: dict[tuple[str, ...], _Composed] = {}
+        self._compositions: Compositions | None = None
         self._parser = OverridesParser.create()
         self._parsed: dict[str, Override] = {}
 
     def sweep_cell(self, sweep_config: DictConfig, overrides: Sequence[str]) -> Cell:
         """The cell of a sweep that these overrides ask for.
 
+        Args:
+            sweep_config: the sweep's, the same for all cells of a composer.
+            overrides: of this cell.
+
         Raises:
             UserError, HydraException, OmegaConfBaseException: the overrides do not describe a run.
         """
-        composed = self._with_values(sweep_config, overrides)
-        if composed is None:  # all of it by Hydra, whose messages say what is wrong
-            composed = _Composed.apart(self._loader.load_sweep_config(sweep_config, list(overrides)))
-        return self._cell(composed)
+        composition = self._with_values(sweep_config, overrides)
+        if composition is None:  # all of it by Hydra, whose messages say what is wrong
+            composition = Composition.apart(self._loader.load_sweep_config(sweep_config, list(overrides)))
+        return self._cell(composition)
 
-    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> "_Composed | None":
-        """As Hydra composes it, but cells that choose the same options share that part, which takes most of the time.
+    def _with_values(self, sweep_config: DictConfig, overrides: Sequence[str]) -> Composition | None:
+        """As Hydra composes it, but cells share what is made of their options, which takes most of the time.
 
-        Hydra sets values after it has merged all options, so nothing else is done here; None where there is more than plain values.
+        Hydra sets values after it has merged all options, so nothing else is done here; None where there is more than these two.
         """
         parsed = [self._parse(text) for text in overrides]
-        values = [override for override in parsed if _is_value(override, sweep_config)]
-        if not values or any(override.type is not OverrideType.CHANGE for override in parsed):
+        if any(override.type is not OverrideType.CHANGE for override in parsed):
             return None
-        choices = tuple(text for text, override in zip(overrides, parsed, strict=True) if override not in values)
+        values = [override for override in parsed if _is_value(override, sweep_config)]
+        choices = [override for override in parsed if override not in values]
+        if self._compositions is None:
+            self._compositions = Compositions(partial(self._loader.load_sweep_config, sweep_config))
         try:
-            if choices not in self._chosen:
-                self._chosen[choices] = _Composed.apart(self._loader.load_sweep_config(sweep_config, list(choices)))
-            config = copy.deepcopy(self._chosen[choices].config)
+            composition = self._compositions.of(choices)
+            self._learn(composition, choices)
+            config = copy.deepcopy(composition.config)
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except (HydraException, OmegaConfBaseException):
             return None
-        return _Composed(config, self._chosen[choices].options, tuple(overrides))
+        return replace(composition, config=config, overrides=tuple(overrides))
 
     def _parse(self, text: str) -> Override:
         if text not in self._parsed:
@@ -85,11 +93,12 @@ class Composer:
         Raises:
             UserError: a setting is at fault.
         """
-        return self._cell(_Composed(config, _options(hydra_node), tuple(hydra_node.overrides.task)))
+        return self._cell(Composition(config, dict(hydra_node.runtime.choices), tuple(hydra_node.overrides.task)))
 
-    def _cell(self, composed: "_Composed") -> Cell:
-        cell = Cell(check(composed.config), composed.options, {}, composed.overrides)
-        return replace(cell, variant=self._variant(composed.config, cell))
+    def _cell(self, composition: Composition) -> Cell:
+        options = _options(composition.choices)
+        cell = Cell(check(composition.config), options, {}, composition.overrides)
+        return replace(cell, variant=self._variant(composition.config, cell))
 
     def _variant(self, config: DictConfig, cell: Cell) -> dict[str, Any]:
         self._look_up([(group, cell.options[group]) for group in CALLS])
@@ -103,6 +112,15 @@ class Composer:
             variant["loss.path"] = f"{cell.source.name}@{cell.identity['loss']['source'][:6]}"
         return {key: value for key, value in variant.items() if value != {}}
 
+    def _learn(self, composition: Composition, choices: Sequence[Override]) -> None:
+        """What is in an option's file, from a composition of nothing but options, in which the known ones are as in their files."""
+        values = {
+            (group, str(composition.choices.get(group))): OmegaConf.to_container(composition.config[group], resolve=True) for group in CALLS
+        }
+        known = {choice: self._options[choice] for choice in values if choice in self._options}
+        if len(known) == len(values) - 1 and known.items() <= values.items() and all(choice.key_or_group in GROUPS for choice in choices):
+            self._options |= values
+
     def _look_up(self, chosen: Sequence[tuple[str, str]]) -> None:
         """Learn what is in the files of these options of groups, those that are not known yet in one composition."""
         unknown = [choice for choice in chosen if choice not in self._options]
@@ -112,25 +130,7 @@ class Composer:
             self._options |= {(group, option): OmegaConf.to_container(config[group], resolve=True) for group, option in unknown}
 
 
-@dataclass(frozen=True)
-class _Composed:
-    """What Hydra composed: a run's configuration, the chosen option of each group, and what was said to get it."""
-
-    config: DictConfig
-    options: dict[str, str]
-    overrides: tuple[str, ...]
-
-    @staticmethod
-    def apart(config: DictConfig) -> "_Composed":
-        """The run's part of a configuration, which loses Hydra's own node: it is the larger, and takes long to copy."""
-        options, overrides = _options(config.hydra), tuple(config.hydra.overrides.task)
-        with open_dict(config):
-            del config["hydra"]
-        return _Composed(config, options, overrides)
-
-
-def _options(hydra_node: Any) -> dict[str, str]:
-    choices = hydra_node.runtime.choices
+def _options(choices: Mapping[str, str | None]) -> dict[str, str]:
     for group in GROUPS:
         if group not in choices:  # taken out with a ~, or a list of options
             raise UserError(f"{group}: a run needs one option of this group, as {group}=NAME (several make a sweep, with -m: {group}=A,B)")

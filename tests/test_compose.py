@@ -1,6 +1,7 @@
 """Cells that share their options are composed together, and are what Hydra composes one by one."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import pytest
 from conftest import ROOT
@@ -51,6 +52,20 @@ def test_cells_are_those_of_hydra(master: DictConfig, overrides: list[str]) -> N
     assert cells(Composer, master, sweep) == cells(OneByOne, master, sweep)
 
 
+@pytest.mark.parametrize(
+    "axes",
+    [
+        [["model=resnet20", "model=resnet56", "model=vgg16bn"], ["loss=equal", "loss=haw", "loss=pcgrad"], ["seed=1", "seed=2"]],
+        [["data=cifar100", "data=synthetic"], ["schedule=cosine200", "schedule=smoke"]],  # smoke sets sizes of the data, too
+        [["experiment=proxy", "experiment=fade"], ["loss=equal", "loss=haw"], ["curriculum=none", "curriculum=step"]],
+        [["logger=none", "logger=mlflow"], ["loss=haw", "loss=dwa"], ["seed=1", "save=last"]],
+    ],
+)
+def test_all_combinations_are_those_of_hydra(master: DictConfig, axes: list[list[str]]) -> None:
+    sweep = list(product(*axes))
+    assert cells(Composer, master, sweep) == cells(OneByOne, master, sweep)
+
+
 def test_values_of_one_cell_do_not_reach_the_next(master: DictConfig) -> None:
     first, second = cells(Composer, master, [["loss=haw", "seed=1", "loss.beta=3"], ["loss=haw", "seed=2"]])
     assert (first.settings["loss"]["beta"], second.settings["loss"]["beta"]) == (3.0, 2.0)
@@ -68,15 +83,33 @@ def test_what_is_wrong_is_said_in_hydras_words(master: DictConfig, wrong: str) -
     assert said[0] == said[1]
 
 
-def test_options_are_composed_once(master: DictConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ([["loss=equal", "loss=dwa"], [f"seed={seed}" for seed in range(5)]], [["loss=equal"], ["loss=dwa"]]),
+        (
+            [["model=resnet20", "model=resnet56"], ["loss=equal", "loss=dwa", "loss=haw"]],
+            [
+                ["model=resnet20", "loss=equal"],
+                ["model=resnet20", "loss=dwa"],
+                ["model=resnet20", "loss=haw"],
+                ["model=resnet56", "loss=equal"],
+            ],
+        ),
+    ],
+)
+def test_options_are_composed_once(
+    master: DictConfig, monkeypatch: pytest.MonkeyPatch, axes: list[list[str]], expected: list[list[str]]
+) -> None:
     loader = GlobalHydra.instance().config_loader()
     composed: list[list[str]] = []
-    plain = loader.load_sweep_config
+    plain = loader.load_configuration
 
-    def counted(config: DictConfig, overrides: list[str]) -> DictConfig:
-        composed.append(overrides)
-        return plain(config, overrides)
+    def counted(config_name: str, overrides: list[str], run_mode: RunMode, **options: bool) -> DictConfig:
+        composed.append([text for text in overrides if text != "schedule=smoke"])
+        return plain(config_name, overrides, run_mode, **options)
 
-    monkeypatch.setattr(loader, "load_sweep_config", counted)
-    cells(Composer, master, [[f"loss={loss}", f"seed={seed}"] for loss in ("equal", "dwa") for seed in range(5)])
-    assert composed == [["loss=equal"], ["loss=dwa"]]
+    monkeypatch.setattr(loader, "load_configuration", counted)
+    cells(Composer, master, list(product(*axes)))
+    options = ["model=resnet20", "loss=equal", "curriculum=none"]  # what is in their files is asked once
+    assert composed == [expected[0], options, *expected[1:]]
