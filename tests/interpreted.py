@@ -1,12 +1,14 @@
 """Prints, as JSON, how far the Triton kernels' results are from torch's: run with TRITON_INTERPRET=1, on a CPU, in fp32, for Triton's
-interpreter cannot multiply bf16."""
+interpreter cannot multiply bf16. A launch's programs are executed in an order drawn for it, for a GPU has none."""
 
 import json
 from copy import deepcopy
+from random import Random
 
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, cross_entropy
+from triton.runtime.interpreter import interpreter_builder
 
 from mtlsweep.data import Augmentation, normalize
 from mtlsweep.data.dataset import Split
@@ -119,11 +121,27 @@ def batch_is_the_same() -> bool:
     return made[0].equal(expected) and made[1].equal(split.fine[indices]) and made[2].equal(split.coarse[indices])
 
 
+def shuffle_programs() -> None:
+    """Let the interpreter execute a launch's programs in another order than that of their numbers."""
+    random, orders = Random(0), list[list[int]]()
+    begin, choose = interpreter_builder.set_grid_dim, interpreter_builder.set_grid_idx
+
+    def set_grid_dim(*sizes: int) -> None:
+        orders[:] = [random.sample(range(size), size) for size in sizes]
+        begin(*sizes)
+
+    def set_grid_idx(*place: int) -> None:
+        choose(*(order[number] for order, number in zip(orders, place, strict=True)))
+
+    interpreter_builder.set_grid_dim, interpreter_builder.set_grid_idx = set_grid_dim, set_grid_idx
+
+
 def _error(found: torch.Tensor, expected: torch.Tensor) -> float:
     return ((found.double() - expected).norm() / expected.norm()).item()
 
 
 if __name__ == "__main__":
+    shuffle_programs()
     few_channels.TILES_BY_CHANNELS.clear()
     for kind, rows in (("convolve", "BLOCK_M"), ("input_gradient", "BLOCK_M"), ("weight_gradient", "CHUNK")):
         few_channels.TILES[kind][rows] = 64
