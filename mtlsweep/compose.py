@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -67,10 +66,10 @@ class Composer:
         values = [override for override in parsed if _is_value(override, sweep_config)]
         choices = [override for override in parsed if override not in values]
         if self._compositions is None:
-            self._compositions = Compositions(partial(self._loader.load_sweep_config, sweep_config))
+            self._compositions = Compositions(self._loader, sweep_config)
         try:
             composition = self._compositions.of(choices)
-            self._learn(composition, choices)
+            self._learn(self._compositions, composition)
             config = copy.deepcopy(composition.config)
             for override in values:
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -112,13 +111,15 @@ class Composer:
             variant["loss.path"] = f"{cell.source.name}@{cell.identity['loss']['source'][:6]}"
         return {key: value for key, value in variant.items() if value != {}}
 
-    def _learn(self, composition: Composition, choices: Sequence[Override]) -> None:
-        """What is in an option's file, from a composition of nothing but options, in which the known ones are as in their files."""
-        values = {
-            (group, str(composition.choices.get(group))): OmegaConf.to_container(composition.config[group], resolve=True) for group in CALLS
-        }
+    def _learn(self, compositions: Compositions, composition: Composition) -> None:
+        """What is in an option's file, from a composition in which no other says anything of its group, as the known groups show."""
+        options = {group: str(composition.choices.get(group)) for group in GROUPS}
+        values = {(group, options[group]): OmegaConf.to_container(composition.config[group], resolve=True) for group in CALLS}
         known = {choice: self._options[choice] for choice in values if choice in self._options}
-        if len(known) == len(values) - 1 and known.items() <= values.items() and all(choice.key_or_group in GROUPS for choice in choices):
+        if len(known) < len(values) - 1 or not known.items() <= values.items():
+            return
+        asked_for = (text.partition("=")[0] for text in composition.overrides)  # an experiment sets values, too
+        if options.keys() >= set(asked_for) and all(compositions.is_alone(f"{group}/{option}") for group, option in options.items()):
             self._options |= values
 
     def _look_up(self, chosen: Sequence[tuple[str, str]]) -> None:

@@ -1,10 +1,11 @@
 """What Hydra composes of chosen options, in fewer compositions than there are combinations: each takes a tenth of a second or more."""
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -41,42 +42,66 @@ class Composition:
 
 
 class Compositions:
-    """Makes compositions, and remembers them.
+    """Makes the compositions of a sweep, and remembers them.
 
     Args:
-        load: composes overrides by Hydra.
+        loader: Hydra's.
+        sweep_config: the sweep's.
     """
 
-    def __init__(self, load: Callable[[list[str]], DictConfig]) -> None:
-        self._load = load
+    def __init__(self, loader: ConfigLoader, sweep_config: DictConfig) -> None:
+        self._loader = loader
+        self._sweep_config = sweep_config
         self._known: dict[tuple[str, ...], Composition] = {}
-        self._first: dict[tuple[str, ...], tuple[str, ...]] = {}  # of these groups
+        self._first: dict[tuple[str, ...], tuple[Override, ...]] = {}  # of these groups
+        self._alone: dict[str, bool] = {}
 
     def of(self, choices: Sequence[Override]) -> Composition:
-        """Of options of groups, one each.
+        """Of options of groups, as Hydra composes it.
 
         Raises:
             HydraException, OmegaConfBaseException: there are no such options, or they cannot be merged.
         """
-        return self._of(tuple(choice.key_or_group for choice in choices), tuple(str(choice.input_line) for choice in choices))
+        texts = tuple(str(choice.input_line) for choice in choices)
+        if texts not in self._known:
+            whole = self._put_together(tuple(choices)) or Composition.apart(self._loader.load_sweep_config(self._sweep_config, list(texts)))
+            self._known[texts] = replace(whole, overrides=texts)
+        return self._known[texts]
 
-    def _of(self, groups: tuple[str, ...], choices: tuple[str, ...]) -> Composition:
-        if choices not in self._known:
-            self._known[choices] = self._put_together(groups, choices) or Composition.apart(self._load(list(choices)))
-        return self._known[choices]
-
-    def _put_together(self, groups: tuple[str, ...], choices: tuple[str, ...]) -> Composition | None:
-        """Of compositions that differ from the first of these groups in one option, where this changes nothing but its group's node."""
+    def _put_together(self, choices: tuple[Override, ...]) -> Composition | None:
+        """From the first composition of these groups and those that differ from it in one option, where nothing depends on two of these."""
+        groups = tuple(choice.key_or_group for choice in choices)
         first = self._first.setdefault(groups, choices)
-        changed = [place for place in range(len(groups)) if choices[place] != first[place]]
+        changed = [place for place, pair in enumerate(zip(choices, first, strict=True)) if pair[0].input_line != pair[1].input_line]
         if len(changed) < 2 or len(set(groups)) < len(groups):
             return None
-        base = self._of(groups, first)
-        parts = {groups[place]: self._of(groups, (*first[:place], choices[place], *first[place + 1 :])) for place in changed}
-        if any(part.beside(group) != base.beside(group) for group, part in parts.items()):
+        both = [some[place] for some in (first, choices) for place in changed]
+        if not all(choice.package is None and self.is_alone(f"{choice.key_or_group}/{choice.value()}") for choice in both):
+            return None
+        base = self.of(first)
+        parts = {groups[place]: self.of([*first[:place], choices[place], *first[place + 1 :]]) for place in changed}
+        if any(part.beside(group) != base.beside(group) for group, part in parts.items()):  # an option that the main file makes of others
             return None
         config = copy.deepcopy(base.config)
         with open_dict(config):
             for group, part in parts.items():
                 config[group] = part.config[group]
-        return Composition(config, base.choices | {group: part.choices[group] for group, part in parts.items()}, choices)
+        return replace(base, config=config, choices=base.choices | {group: part.choices[group] for group, part in parts.items()})
+
+    def is_alone(self, path: str) -> bool:
+        """Whether an option's file, by its path in the configuration, says nothing of other groups than its own."""
+        if path not in self._alone:
+            self._alone[path] = self._asks_for_nothing_else(path)
+        return self._alone[path]
+
+    def _asks_for_nothing_else(self, path: str) -> bool:
+        source = next((source for source in self._loader.get_sources() if source.is_config(path)), None)
+        if source is None:
+            return False
+        file = source.load_config(path)
+        if file.header["package"] is not None or not isinstance(file.config, DictConfig):
+            return False
+        here, suffix = path.rpartition("/")[0], "@_here_"
+        entries = [str(entry) for entry in file.config.get("defaults", [])]
+        parts = [f"{here}/{entry.removesuffix(suffix)}" for entry in entries if entry.endswith(suffix)]
+        return len(parts) == len(entries) - entries.count("_self_") and all(self.is_alone(part) for part in parts)

@@ -1,7 +1,9 @@
 """Cells that share their options are composed together, and are what Hydra composes one by one."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import product
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -23,10 +25,14 @@ class OneByOne(Composer):
         return None
 
 
-@pytest.fixture
-def master() -> Iterator[DictConfig]:
+@pytest.fixture(autouse=True)
+def registered() -> None:
     OmegaConf.register_new_resolver("pid", lambda: 1, replace=True)
     register()
+
+
+@pytest.fixture
+def master() -> Iterator[DictConfig]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         yield GlobalHydra.instance().config_loader().load_configuration("config", ["schedule=smoke"], RunMode.MULTIRUN)
 
@@ -64,6 +70,32 @@ def test_cells_are_those_of_hydra(master: DictConfig, overrides: list[str]) -> N
 def test_all_combinations_are_those_of_hydra(master: DictConfig, axes: list[list[str]]) -> None:
     sweep = list(product(*axes))
     assert cells(Composer, master, sweep) == cells(OneByOne, master, sweep)
+
+
+COSINE = "_target_: mtlsweep.curriculum.Cosine\n"
+# What each sets is what the first strategy has by itself, so that nothing is seen of it there.
+FAR_REACHING = {
+    "whole": {"whole": f"# @package _global_\ncurriculum:\n  {COSINE}loss:\n  beta: 2.0\n"},
+    "part": {"part": f"defaults:\n  - inner/beta\n{COSINE}", "inner/beta": "# @package _global_\nloss:\n  beta: 2.0\n"},
+    "other": {"other": f"defaults:\n  - /engine@_global_.loss: beta\n{COSINE}", "../engine/beta": "beta: 2.0\n"},
+    "none of it": {"near": f"defaults:\n  - inner/start@_here_\n  - _self_\n{COSINE}", "inner/start": "start: 0.5\n"},
+}
+
+
+@pytest.mark.parametrize("files", FAR_REACHING.values(), ids=FAR_REACHING)
+def test_options_that_say_something_of_other_groups_are_left_to_hydra(tmp_path: Path, files: dict[str, str]) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / "conf" / "curriculum" / "inner").mkdir()
+    for name, text in files.items():
+        (tmp_path / "conf" / "curriculum" / f"{name}.yaml").write_text(text)
+    own = (tmp_path / "conf" / "loss" / "haw.yaml").read_text().replace("2.0", "3.0")
+    (tmp_path / "conf" / "loss" / "own.yaml").write_text(own)
+    option = f"curriculum={next(iter(files))}"
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        master = GlobalHydra.instance().config_loader().load_configuration("config", [], RunMode.MULTIRUN)
+        for first, second in ((option, "curriculum=none"), ("curriculum=none", option)):
+            sweep = list(product([first, second], ["loss=haw", "loss=own"]))
+            assert cells(Composer, master, sweep) == cells(OneByOne, master, sweep)
 
 
 def test_values_of_one_cell_do_not_reach_the_next(master: DictConfig) -> None:
