@@ -1,9 +1,12 @@
 """Trains one run, or with -m a sweep. `python run.py --help` says how."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
 from mtlsweep import cli, config, sweep
+from mtlsweep.swept import with_values_swept
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -24,5 +27,6 @@ def print_table() -> None:
 
 if __name__ == "__main__":
     config.register()
+    sys.argv[1:] = with_values_swept(sys.argv[1:])
     sweep.launched.clear()  # where several commands are run in one process, as in the tests
     cli.guard(main, at_end=print_table)

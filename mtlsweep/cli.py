@@ -15,13 +15,14 @@ from typing import NoReturn
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mtlsweep.errors import UserError
 from mtlsweep.explain import explain
 from mtlsweep.sweep import CellFailed
 
 # What is raised before anything trains, and is the user's to put right.
-REFUSALS = (HydraException, OmegaConfBaseException, UserError, OSError)
+REFUSALS = (HydraException, OmegaConfBaseException, UserError, OSError, YAMLError)
 
 
 def refuse(error: BaseException) -> int:

@@ -23,7 +23,11 @@ def explain(error: BaseException) -> str:
     if option:
         path, group, options = option.groups()
         name = path.rpartition("/")[2]
+        if path.startswith("loss/") and path.endswith(".py"):  # a strategy of one's own
+            return f"{group}={path[5:]}: no such option; a file is given as loss=user/file loss.path={path[5:]}"
         return f"{group}={name}: no such option{_perhaps(get_close_matches(name, options.split()))}; choose from {_join(options.split())}"
+    if "does not support sweep type" in text:
+        return "interval(...) is searched, not swept over: it needs hydra/sweeper=optuna"
     override = _OVERRIDE.search(text)
     if override:
         return _explain_override(override.group(1) or override.group(2), error)

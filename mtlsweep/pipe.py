@@ -1,4 +1,4 @@
-"""A reader of the output that leaves before its end, as `head` does."""
+"""How a command ends, also where a reader of its output leaves before the end, as `head` does, or somebody presses Ctrl-C."""
 
 import os
 import sys
@@ -7,11 +7,13 @@ from typing import NoReturn
 
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
-    """Exit with a command's status; with 1, and without a word, where nobody reads on."""
+    """Exit with a command's status; without a word with 1 where nobody reads on, and with 130 after Ctrl-C."""
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try to write the rest once more
         status = 1
+    except KeyboardInterrupt:
+        status = 130
     sys.exit(status)

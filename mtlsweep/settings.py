@@ -213,5 +213,7 @@ def _check_sizes(schedule: Settings, data: Settings) -> None:
     for split, available in SIZES[data["name"]].items():
         if (data[f"{split}_size"] or 0) > available:
             raise UserError(f"data.{split}_size={data[f'{split}_size']}: {data['name']} has {available}")
+    if train_images(data) <= 0:
+        raise UserError(f"data.validation={data['validation']}: leaves none of {train_images(data) + data['validation']} training images")
     if schedule["batch_size"] > train_images(data):
-        raise UserError(f"schedule.batch_size={schedule['batch_size']}: larger than the {max(train_images(data), 0)} training images")
+        raise UserError(f"schedule.batch_size={schedule['batch_size']}: larger than the {train_images(data)} training images")

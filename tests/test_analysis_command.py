@@ -1,13 +1,15 @@
-"""The command line of the analysis: how strategies and points are named, where pages and plots go, and a reader that leaves."""
+"""The command line of the analysis: how strategies and points are named, where pages and plots go, a reader that leaves, and Ctrl-C."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from analysis.__main__ import main
+from mtlsweep.pipe import exit_with
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,3 +64,10 @@ def test_a_reader_that_leaves_is_met_with_silence(results: Path, output: str) ->
     done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, env=environment, cwd=results.parent)
     os.close(writes)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_ctrl_c_ends_a_command_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        exit_with(Mock(side_effect=KeyboardInterrupt))
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "")

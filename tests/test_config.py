@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,43 @@ def test_default_is_the_benchmarks_recipe(cli: CommandLine) -> None:
     assert "resnet20 equal cifar100 cosine200 seed 42" in cli("dry_run=true").out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variants"),
+    [
+        (["loss=haw,haw_reg", "loss.beta=3"], ["haw[beta=3]", "haw_reg[beta=3]"]),
+        (["loss.heads=weighted", "loss=glob(nash*)"], ["nash_mtl[heads=weighted]", "nash_mtl_representation[heads=weighted]"]),
+        (["loss=user/file,user/file", "loss.path='my loss.py'"], ["user/file[path=my loss.py@e3b0c4]"]),
+        (["loss=haw", "loss.beta=3", "seed=1,2"], ["haw[beta=3]"] * 2),
+    ],
+)
+def test_value_beside_a_swept_choice_is_each_cells(cli: CommandLine, arguments: list[str], variants: list[str]) -> None:
+    Path("my loss.py").touch()
+    ended = cli("-m", *arguments, "dry_run=true")
+    assert ended.status == 0, ended
+    assert re.findall(r"resnet20 (.+) cifar100 cosine200", ended.out) == variants
+
+
+def test_value_that_one_of_the_swept_choices_does_not_know_is_a_mistake(cli: CommandLine) -> None:
+    ended = cli("-m", "loss=haw,equal", "loss.beta=3", "dry_run=true")
+    assert (ended.status, ended.err) == (2, "error: loss.beta: no such key; loss has none\n")
+
+
+def test_interval_in_a_sweep_is_said_to_need_a_search(cli: CommandLine) -> None:
+    ended = cli("-m", "loss=haw", "loss.beta=interval(1,4)")
+    assert (ended.status, ended.err) == (2, "error: interval(...) is searched, not swept over: it needs hydra/sweeper=optuna\n")
+
+
+def test_option_that_is_no_yaml_is_one_line(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copy(ROOT / "run.py", tmp_path)
+    (tmp_path / "conf" / "loss" / "broken.yaml").write_text("a: [1\n")
+    for arguments in (["loss=broken"], ["-m", "loss=equal,broken"]):
+        command = [sys.executable, "run.py", *arguments, "dry_run=true"]
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        assert ended.returncode == 2
+        assert re.fullmatch(r"error: while parsing a flow sequence; in .*broken\.yaml.*\n", ended.stderr)
+
+
 def test_dry_run_leaves_nothing_behind(cli: CommandLine, tmp_path: Path) -> None:
     cli("-m", *TINY, "seed=1,2", "dry_run=true")
     cli("-m", *TINY, "seed=1,2", "schedule.epochs=-1")
@@ -96,6 +134,7 @@ MISTAKES = [
     (["schedule.lr=nan"], "schedule.lr=nan: must be a finite number"),
     (["schedule.batch_size=60000"], "schedule.batch_size=60000: larger than the 50000 training images"),
     (["data.train_size=200", "data.validation=100"], "schedule.batch_size=128: larger than the 100 training images"),
+    (["data.train_size=200", "data.validation=200"], "data.validation=200: leaves none of 200 training images"),
     (["data.train_size=60000"], "data.train_size=60000: cifar100 has 50000"),
     (["data.name=mnist"], "data.name=mnist: must be one of cifar100, synthetic"),
     (["save=all"], "save=all: Invalid value 'all', expected one of [none, best, last]"),
@@ -109,6 +148,8 @@ MISTAKES = [
     (["loss=user/file"], "loss.path is not set: add loss.path=... to the command"),
     (["loss=user/file", "loss.path=nothing.py"], "nothing.py: no such file"),
     (["data.download=false", "data.root=nowhere"], "CIFAR-100 not found in"),
+    (["loss=my_loss.py"], "loss=my_loss.py: no such option; a file is given as loss=user/file loss.path=my_loss.py"),
+    (["loss=/a/my_loss.py"], "loss=/a/my_loss.py: no such option; a file is given as loss=user/file loss.path=/a/my_loss.py"),
     (["loss=null"], "Config group override must be a string or a list"),
     (["loss=[equal,haw]"], "loss: a run needs one option of this group, as loss=NAME"),
     (["~model"], "model: a run needs one option of this group"),

@@ -1,0 +1,39 @@
+"""Values beside a choice that is swept: `-m loss=pcgrad,cagrad loss.heads=weighted`."""
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+
+MULTIRUN = ("-m", "--multirun")
+
+
+def with_values_swept(arguments: Sequence[str]) -> list[str]:
+    """A command line in which such a value is a sweep over one: `loss.heads=choice(weighted)`.
+
+    Hydra sets other values in the configuration that a sweep begins from, whose `loss` is the default and may not have the key. What is
+    swept it leaves to each cell.
+    """
+    if not any(word in MULTIRUN for word in arguments):
+        return list(arguments)
+    parsed = {word: override for word in arguments if (override := _parse(word))}
+    swept = {override.key_or_group for override in parsed.values() if override.is_sweep_override()}
+    return [_as_sweep(word, parsed[word], swept) if word in parsed else word for word in arguments]
+
+
+def _as_sweep(word: str, override: Override, swept: set[str]) -> str:
+    group, dot, _ = override.key_or_group.partition(".")
+    if not dot or group not in swept or override.is_sweep_override() or override.type is not OverrideType.CHANGE:
+        return word
+    key, _, value = word.partition("=")
+    changed = f"{key}=choice({value})"
+    return changed if _parse(changed) else word
+
+
+def _parse(word: str) -> Override | None:
+    """None: no override; if it is to be one, Hydra says what is wrong with it."""
+    try:
+        return None if word.startswith("-") else OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
