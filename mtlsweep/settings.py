@@ -5,6 +5,7 @@ Checking happens before anything trains, for every cell of a sweep: types, unkno
 
 import functools
 import inspect
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import field, fields, make_dataclass
@@ -84,10 +85,13 @@ def check_call(node: Any, where: str) -> Settings:
         raise UserError(f"{where}: needs a _target_, the dotted name of what to build")
     target = node["_target_"]
     arguments = {key: value for key, value in node.items() if key != "_target_"}
+    # It would print three lines about what cannot be imported, before the error that says it.
+    logging.getLogger(hydra.utils.__name__).disabled = True
     try:
         callee = hydra.utils.get_object(target)
     except Exception as error:  # whatever a module raises while it is imported
-        raise UserError(f"{where}._target_={target}: cannot be imported ({first_line(error)})") from error
+        cause = error.__cause__ or error
+        raise UserError(f"{where}._target_={target}: cannot be imported ({type(cause).__name__}: {cause})") from error
     try:
         schema = OmegaConf.structured(_signature_dataclass(callee))
     except (TypeError, ValueError, NameError) as error:  # built-in functions have no signature

@@ -22,6 +22,11 @@ def with_values_swept(arguments: Sequence[str]) -> list[str]:
     return [_as_sweep(word, parsed[word], swept) if word in parsed else word for word in arguments]
 
 
+def sweeps_experiments(arguments: Sequence[str]) -> bool:
+    """Whether a sweep goes over experiments, of which it then takes the settings, and not the sweeps that they name."""
+    return any(override.key_or_group == "experiment" and override.is_sweep_override() for word in arguments if (override := _parse(word)))
+
+
 def _as_sweep(word: str, override: Override, swept: set[str]) -> str:
     group, dot, _ = override.key_or_group.partition(".")
     if not dot or group not in swept or override.is_sweep_override() or override.type is not OverrideType.CHANGE:

@@ -105,6 +105,20 @@ def test_option_that_is_no_yaml_is_one_line(tmp_path: Path) -> None:
         assert re.fullmatch(r"error: while parsing a flow sequence; in .*broken\.yaml.*\n", ended.stderr)
 
 
+def test_experiments_that_are_swept_over_say_what_is_left_of_them(cli: CommandLine) -> None:
+    note = "note: experiments that are swept over set the settings of runs"
+    assert note in cli("-m", "experiment=seeds,proxy", "study=one", "dry_run=true").out
+    assert note not in cli("-m", "experiment=seeds", "dry_run=true").out
+
+
+def test_what_cannot_be_imported_is_one_line_with_its_cause(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import nothing_of_this_name")
+    command = [sys.executable, str(ROOT / "run.py"), "loss._target_=broken.Loss"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    cause = "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    assert (ended.returncode, ended.stderr) == (2, f"error: loss._target_=broken.Loss: cannot be imported ({cause})\n")
+
+
 def test_dry_run_leaves_nothing_behind(cli: CommandLine, tmp_path: Path) -> None:
     cli("-m", *TINY, "seed=1,2", "dry_run=true")
     cli("-m", *TINY, "seed=1,2", "schedule.epochs=-1")

@@ -6,7 +6,9 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+from mtlsweep.progress import console
 from mtlsweep.runs import SweepRecord
+from mtlsweep.swept import sweeps_experiments
 
 
 class GridSweeper(BasicSweeper):
@@ -23,6 +25,8 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch all combinations of these overrides."""
+        if sweeps_experiments(arguments):
+            console.print("note: experiments that are swept over set the settings of runs; the sweeps that they name are not made")
         try:
             return super().sweep(arguments)
         finally:
