@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what a verb says.
 
     Returns:
-        The exit status: 0; 1 where the user has said no; 2 where what is asked for does not exist or cannot be done; 130 after Ctrl-C.
+        The exit status: 0; 1 where the user has said no; 2 where what is asked for does not exist or cannot be done.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -30,8 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"mtlsweep: {explain(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

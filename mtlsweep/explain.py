@@ -23,8 +23,9 @@ def explain(error: BaseException) -> str:
     if option:
         path, group, options = option.groups()
         name = path.rpartition("/")[2]
-        if path.startswith("loss/") and path.endswith(".py"):  # a strategy of one's own
-            return f"{group}={path[5:]}: no such option; a file is given as loss=user/file loss.path={path[5:]}"
+        file = path.removeprefix("loss/")
+        if file != path and file.endswith(".py"):  # a strategy of one's own
+            return f"loss={file}: no such option; a file is given as loss=user/file loss.path={file}"
         return f"{group}={name}: no such option{_perhaps(get_close_matches(name, options.split()))}; choose from {_join(options.split())}"
     if "does not support sweep type" in text:
         return "interval(...) is searched, not swept over: it needs hydra/sweeper=optuna"

@@ -16,6 +16,7 @@ from studies import Grid, complete, fail, interrupt, log_epochs, make_cell, prep
 
 from mtlsweep.__main__ import main
 from mtlsweep.errors import UserError
+from mtlsweep.pipe import exit_with
 from mtlsweep.runs import Cell, Claim, SweepRecord
 from mtlsweep.runs.owner import STALE_SECONDS, Owner, answered, is_gone, process
 from mtlsweep.slurm.submission import Submission
@@ -82,7 +83,9 @@ def running() -> Iterator[Callable[[Cell], Path]]:
 def say(capsys: Capture, *arguments: str, status: int = 0) -> str:
     """What a command prints, on either stream."""
     capsys.readouterr()
-    assert main(arguments) == status
+    with pytest.raises(SystemExit) as ended:
+        exit_with(lambda: main(arguments))
+    assert ended.value.code == status
     return "".join(capsys.readouterr())
 
 
