@@ -109,7 +109,7 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     graph = device.type == "cuda" and settings["graph"] is not False
     can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
     triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
-    fused = can and settings.get("fused") is True
+    fused = can and settings.get("fused") is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton, fused)
 
 
