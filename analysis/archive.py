@@ -8,9 +8,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from analysis.same_code import COMMITTED, committed_as, finder, is_commit
+from analysis.same_code import COMMITTED, committed_as, finder, is_commit, of_every_attempt
 from mtlsweep.errors import UserError, summary
-from mtlsweep.runs import Record, RunDirectory, State, files, progress, scan
+from mtlsweep.runs import Record, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
 from mtlsweep.runs.signature import signature
 
@@ -62,8 +62,8 @@ def check(archive: Path) -> None:
 
 def _committed(record: Record) -> str | None:
     """What was found when it was taken in."""
-    found = (RunDirectory(record.path).attempt_record(1).get("provenance") or {}).get(COMMITTED)
-    return str(found) if found and is_commit(str(found)) and record.result and record.result["attempts"] == 1 else None
+    found = of_every_attempt(record, lambda known: known.get(COMMITTED))
+    return found if found and is_commit(found) else None
 
 
 def _refuse(wrong: Sequence[str]) -> None:

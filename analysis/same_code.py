@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from mtlsweep.runs import Record, RunDirectory, SweepRecord
 from mtlsweep.runs.git import git
@@ -29,20 +30,22 @@ def finder() -> Find:
 
 
 def committed_as(study: Path, record: Record, find: Find) -> str | None:
-    """The commit whose code is what a finished run was made with, its uncommitted changes included; None where there is none.
-
-    A run that was continued is not looked up: each of its attempts may have been of other code.
+    """The commit whose code is what a finished run was made with in each of its attempts, uncommitted changes included; None where there is
+    none.
 
     Args:
         study: the run's, with the records of its sweeps.
         record: of the run.
         find: see `finder`.
     """
-    if not record.result or record.result["attempts"] != 1:
-        return None
-    known = RunDirectory(record.path).attempt_record(1).get("provenance") or {}
-    changes = _changes(study, record, known.get("changes"))
-    return find(known["commit"], changes) if changes and known.get("commit") else None
+    return of_every_attempt(record, lambda known: _commit(study, record, known, find))
+
+
+def of_every_attempt(record: Record, commit: Callable[[dict[str, Any]], str | None]) -> str | None:
+    """The commit that each attempt of a finished run was of, told from its provenance; None where they differ or one is not known."""
+    attempts = record.result["attempts"] if record.result else 0
+    found = {commit(RunDirectory(record.path).attempt_record(number).get("provenance") or {}) for number in range(1, attempts + 1)}
+    return found.pop() if len(found) == 1 else None
 
 
 def is_commit(name: str) -> bool:
@@ -67,10 +70,18 @@ def find_commit(repository: Path, base: str, changes: Path) -> str | None:
     return None
 
 
+def _commit(study: Path, record: Record, known: dict[str, Any], find: Find) -> str | None:
+    """Of one attempt."""
+    base, changes = known.get("commit"), _changes(study, record, known.get("changes"))
+    if base and known.get("dirty") is False:
+        return str(base)
+    return find(base, changes) if base and changes else None
+
+
 def _changes(study: Path, record: Record, digest: str | None) -> Path | None:
-    """The file that says how the run's code differed from its commit: that of the digest which the process that trained it recorded, for
+    """The file that says how an attempt's code differed from its commit: that of the digest which the process that trained recorded, for
     the code may have been changed since its sweep began."""
     place = record.path.relative_to(study).as_posix()
     sweeps = {sweep.path.parent for sweep in SweepRecord.read_all(study) if place in [cell["directory"] for cell in sweep.cells]}
-    kept = [path for path in (record.path / "attempts" / "1.diff", *(sweep / "code.diff" for sweep in sweeps)) if path.exists()]
+    kept = [path for path in (*(record.path / "attempts").glob("*.diff"), *(sweep / "code.diff" for sweep in sweeps)) if path.exists()]
     return next((path for path in kept if hashlib.sha256(path.read_bytes()).hexdigest() == digest), None)

@@ -80,10 +80,10 @@ def dirty_run(study: Path, repository: Repository) -> Path:
     return path
 
 
-def record(path: Path, **values: Any) -> None:
-    """In the provenance of a run's first attempt."""
-    attempt = json.loads((path / "attempts" / "1.json").read_text())
-    edit(path / "attempts" / "1.json", provenance=attempt["provenance"] | values)
+def record(path: Path, number: int = 1, **values: Any) -> None:
+    """In the provenance of one of a run's attempts."""
+    attempt = json.loads((path / "attempts" / f"{number}.json").read_text())
+    edit(path / "attempts" / f"{number}.json", provenance=attempt["provenance"] | values)
 
 
 def digest(changes: Path) -> str:
@@ -109,7 +109,33 @@ def test_run_whose_changes_were_committed_later_is_published_as_of_that_commit(r
     assert (copied / "result.json").read_text() == (path / "result.json").read_text()
 
 
-def test_run_that_was_continued_or_trained_with_other_changes_is_refused(
+def test_run_that_was_continued_is_of_the_commit_that_all_its_attempts_are_of(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, results = tmp_path / "runs" / "s", tmp_path / "results"
+    path = dirty_run(study, repository)
+    edit(path / "result.json", attempts=2)
+    (path / "attempts" / "2.json").write_text((path / "attempts" / "1.json").read_text())
+    for number, notes in ((1, "one"), (2, "other")):  # the same code
+        changes = repository.changes({"run.py": "2\n", "notes.md": notes}, path / "attempts" / f"{number}.diff")
+        record(path, number, changes=digest(changes))
+    commit = repository.commit({"run.py": "2\n"})
+    other = repository.changes({"run.py": "3\n"}, path / "attempts" / "3.diff")
+    for values in ({"changes": None}, {"changes": digest(other)}, {"dirty": False}):
+        kept = (path / "attempts" / "2.json").read_text()
+        record(path, 2, **values)
+        assert main(["publish", str(results), str(study)]) == 2
+        assert "the code that made it is in no commit" in capsys.readouterr().err
+        (path / "attempts" / "2.json").write_text(kept)
+    assert main(["publish", str(results), str(study)]) == 0
+    assert main(["publish", str(results)]) == 0
+    (row,) = pd.read_csv(results / "results.csv").to_dict("records")
+    assert (row["commit"], row["dirty"]) == (commit, False)
+    record(results / "runs" / path.relative_to(study), 2, committed=repository.base)
+    assert main(["publish", str(results)]) == 2
+
+
+def test_run_that_was_trained_with_other_changes_or_whose_attempts_are_not_known_is_refused(
     repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study, results = tmp_path / "runs" / "s", tmp_path / "results"
