@@ -38,14 +38,20 @@ def committed_as(study: Path, record: Record, find: Find) -> str | None:
         record: of the run.
         find: see `finder`.
     """
+    if all(known.get("dirty") is False for known in _provenances(record)):
+        return None  # its result says something else
     return of_every_attempt(record, lambda known: _commit(study, record, known, find))
 
 
 def of_every_attempt(record: Record, commit: Callable[[dict[str, Any]], str | None]) -> str | None:
     """The commit that each attempt of a finished run was of, told from its provenance; None where they differ or one is not known."""
-    attempts = record.result["attempts"] if record.result else 0
-    found = {commit(RunDirectory(record.path).attempt_record(number).get("provenance") or {}) for number in range(1, attempts + 1)}
+    found = {commit(known) for known in _provenances(record)}
     return found.pop() if len(found) == 1 else None
+
+
+def _provenances(record: Record) -> list[dict[str, Any]]:
+    attempts = record.result["attempts"] if record.result else 0
+    return [RunDirectory(record.path).attempt_record(number).get("provenance") or {} for number in range(1, attempts + 1)]
 
 
 def is_commit(name: str) -> bool:

@@ -164,13 +164,14 @@ def test_with_fused_heads_a_trunk_is_compiled_for_one_backward_pass(monkeypatch:
 
 
 @pytest.mark.parametrize(
-    ("changed", "expected"), [({}, True), ({"triton": False}, True), ({"precision": "fp32"}, False), ({"fused": None}, False)]
+    ("changed", "expected"), [({}, True), ({"triton": False}, True), ({"precision": "fp32"}, False), ({"fused": False}, False)]
 )
-def test_fused_is_what_was_asked_for_on_a_gpu_in_bf16(changed: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fused_is_chosen_on_a_gpu_in_bf16(changed: dict[str, object], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    asked = AUTO | {"device": "cuda", "fused": True} | changed
+    asked = AUTO | {"device": "cuda"} | changed
     assert resolve(asked).fused is expected
+    assert resolve(asked | {"fused": True} | changed).fused is expected
     assert not resolve(asked | {"device": "cpu"}).fused
 
 
