@@ -19,8 +19,8 @@ from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.two_gradients import flat
 
 # Every kind of layer there is, by its channels, size and stride: an image's three channels or more, as many or more of them, whole or half
-# the size; and pixels that are no whole number of tiles.
-LAYERS = [(3, 16, 8, 1), (16, 16, 4, 1), (16, 32, 8, 2), (64, 64, 4, 1), (32, 64, 7, 2)]
+# the size; pixels that are no whole number of tiles, and that are one of a program's share of them.
+LAYERS = [(3, 16, 8, 1), (16, 16, 4, 1), (16, 16, 7, 1), (16, 32, 8, 2), (32, 32, 16, 1), (64, 64, 4, 1), (32, 64, 7, 2)]
 CASES = {str(layer): (layer, torch.channels_last) for layer in LAYERS} | {"weights channels first": (LAYERS[-1], torch.contiguous_format)}
 
 

@@ -42,6 +42,8 @@ TILES_BY_CHANNELS: dict[tuple[str, int, int], dict[str, int]] = {
 }
 # A product has at least so many columns and terms.
 LEAST = 16
+# Channels up to which the gradients of a row of weights are one product, whose sums must fit a program's registers.
+WIDEST_IN_A_ROW = 32
 
 
 class Correlation(NamedTuple):
@@ -126,11 +128,16 @@ def weight_gradient_parts(images: torch.Tensor, gradient: torch.Tensor, stride: 
     """
     inputs, outputs = images.shape[1], gradient.shape[1]
     one = gradient[: len(images)]
-    tiles = _tiles("weight_gradient", inputs, outputs)
+    tiles, rows = _tiles("weight_gradient", inputs, outputs), one.numel() // outputs
+    given, sizes = (images, gradient, parts, parts.stride(0), rows), _sizes(images, gradient)
+    if stride == 1 and LEAST <= inputs <= WIDEST_IN_A_ROW:
+        grid = (3, parts_of(inputs, one), len(parts))
+        own = {key: value for key, value in tiles.items() if key != "BLOCK_K"}
+        same = {key: sizes[key] for key in ("HI", "WI", "CI", "CO")}  # as high and as wide as what comes out
+        _weight_gradient_parts_of_rows[grid](*given, **same, EVEN=rows % tiles["CHUNK"] == 0, **own)
+        return
     grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, one), len(parts))
-    _weight_gradient_parts[grid](
-        *(images, gradient, parts, parts.stride(0), one.numel() // outputs), **_sizes(images, gradient), STRIDE=stride, **tiles
-    )
+    _weight_gradient_parts[grid](*given, **sizes, STRIDE=stride, **tiles)
 
 
 def empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
@@ -275,6 +282,46 @@ def _weight_gradient_parts(  # type: ignore[no-untyped-def]
         total = tl.dot(tl.trans(a.to(gradient.dtype.element_ty)), g, total)
     places = (tl.program_id(1) * CO + n)[None, :] * (9 * CI) + k[:, None]
     tl.store(parts + places, total, mask=(k < 9 * CI)[:, None])
+
+
+@triton.jit
+def _weight_gradient_parts_of_rows(  # type: ignore[no-untyped-def]
+    images,
+    gradient,
+    parts,
+    apart,
+    rows,
+    HI: tl.constexpr,
+    WI: tl.constexpr,
+    CI: tl.constexpr,
+    CO: tl.constexpr,
+    EVEN: tl.constexpr,
+    CHUNK: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+) -> None:
+    """The same where nothing is left out between pixels: a program has one of the three rows of the weights. A pixel's neighbours in a row
+    lie side by side in memory; four of them are read, for a product's rows are a power of two, and the fourth is dropped.
+
+    EVEN: all programs have CHUNK pixels.
+    """
+    k, n = tl.arange(0, 4 * CI), tl.arange(0, CO)
+    r, s = tl.program_id(0), k // CI
+    gradient += tl.program_id(2) * rows * CO
+    parts += tl.program_id(2) * apart
+    total = tl.zeros((4 * CI, CO), dtype=tl.float32)
+    for start in range(0, CHUNK, BLOCK_M):
+        m = tl.program_id(1) * CHUNK + start + tl.arange(0, BLOCK_M)
+        h, v = (m // WI) % HI + r - 1, (m % WI)[:, None] + s[None, :] - 1
+        inside = ((h >= 0) & (h < HI))[:, None] & (v >= 0) & (v < WI)
+        if EVEN:
+            g = tl.load(gradient + m[:, None] * CO + n[None, :])
+        else:
+            inside = inside & (m < rows)[:, None]
+            g = tl.load(gradient + m[:, None] * CO + n[None, :], mask=(m < rows)[:, None], other=0.0)
+        a = tl.load(images + ((m + (r - 1) * WI - 1) * CI)[:, None] + k[None, :], mask=inside, other=0.0)
+        total = tl.dot(tl.trans(a.to(gradient.dtype.element_ty)), g, total)
+    places = (tl.program_id(1) * CO + n)[None, :] * (9 * CI) + (r * 3 * CI + k)[:, None]
+    tl.store(parts + places, total, mask=(s < 3)[:, None])
 
 
 @triton.jit

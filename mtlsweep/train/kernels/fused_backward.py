@@ -192,6 +192,7 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
     tl.store(part, tl.sum(value, 0))
     tl.store(part + C, tl.sum(value * distance, 0))
     if is_last(ticket + which):
+        reciprocal = tl.load(statistics + C + n)  # while the parts come
         sums, products = tl.zeros((AT_ONCE, C), dtype=tl.float32), tl.zeros((AT_ONCE, C), dtype=tl.float32)
         for start in range(0, tiles, AT_ONCE):
             t = start + tl.arange(0, AT_ONCE)
@@ -199,7 +200,6 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
             sums += tl.load(place, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
             products += tl.load(place + C, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
         of_sums, of_products = tl.sum(sums, 0), tl.sum(products, 0)
-        reciprocal = tl.load(statistics + C + n)
         tl.store(of_bias + which * apart + n, of_sums)
         tl.store(of_weight + which * apart + n, of_products * reciprocal)
         tl.store(means + which * 2 * C + n, of_sums / rows)

@@ -161,6 +161,8 @@ def _convolve(  # type: ignore[no-untyped-def]
     tl.store(parts + tile * 2 * CO + n, mean)
     tl.store(parts + tile * 2 * CO + CO + n, tl.sum(distance * distance, 0))
     if is_last(ticket):
+        # What needs not wait for the parts comes while they do.
+        factor, old_mean, old_variance = tl.load(scale + n), tl.load(running_mean + n), tl.load(running_variance + n)
         first = tl.load(parts + n, cache_modifier=".cg")
         sums, squares = tl.zeros((AT_ONCE, CO), dtype=tl.float32), tl.zeros((AT_ONCE, CO), dtype=tl.float32)
         tiles = tl.num_programs(0)
@@ -178,11 +180,9 @@ def _convolve(  # type: ignore[no-untyped-def]
         reciprocal = 1.0 / tl.sqrt(variance + eps)
         tl.store(statistics + n, mean)
         tl.store(statistics + CO + n, reciprocal)
-        tl.store(statistics + 2 * CO + n, reciprocal * tl.load(scale + n))
-        old = tl.load(running_mean + n)
-        tl.store(running_mean + n, old + momentum * (mean - old))
-        old = tl.load(running_variance + n)
-        tl.store(running_variance + n, old + momentum * (variance * rows / (rows - 1) - old))
+        tl.store(statistics + 2 * CO + n, reciprocal * factor)
+        tl.store(running_mean + n, old_mean + momentum * (mean - old_mean))
+        tl.store(running_variance + n, old_variance + momentum * (variance * rows / (rows - 1) - old_variance))
 
 
 @triton.jit
