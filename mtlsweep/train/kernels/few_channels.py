@@ -72,7 +72,10 @@ def correlation(kind: str, given: torch.Tensor, weights: torch.Tensor, result: t
     how = {"DOWN": stride if forward else 1, "UP": 1 if forward else stride, "FLIP": not forward}
     terms = inputs if inputs >= LEAST else triton.next_power_of_2(9 * inputs)
     constants = {**_sizes(given, result), **strides, **how, "BLOCK_K": terms, **tiles}
-    return Correlation((triton.cdiv(rows, tiles["BLOCK_M"]),), (given, weights, result), rows, constants)
+    up, pixels = how["UP"], len(result)
+    for size in result.shape[2:]:
+        pixels *= triton.cdiv(size, up)
+    return Correlation((up * up * triton.cdiv(pixels, tiles["BLOCK_M"]),), (given, weights, result), rows, constants)
 
 
 def convolve(images: torch.Tensor, weights: torch.Tensor, stride: int, precision: torch.dtype) -> torch.Tensor:
@@ -183,10 +186,24 @@ def _correlation(  # type: ignore[no-untyped-def]
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ) -> None:
-    m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
-    n = tl.arange(0, CO)
+    m, n = tile(rows, HO, WO, UP, BLOCK_M), tl.arange(0, CO)
     total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
     tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=(m < rows)[:, None])
+
+
+@triton.jit
+def tile(rows, H: tl.constexpr, W: tl.constexpr, UP: tl.constexpr, BLOCK_M: tl.constexpr) -> tl.tensor:  # type: ignore[no-untyped-def]
+    """A program's pixels of a result of H by W; where there are fewer, `rows`, which none is.
+
+    With UP = 2 they are every second one of every second line, for to them the same weights belong.
+    """
+    if UP == 1:
+        return tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
+    place, lines, columns = tl.program_id(0) // 4 * BLOCK_M + tl.arange(0, BLOCK_M), (H + 1) // 2, (W + 1) // 2
+    down = place // columns % lines * 2 + tl.program_id(0) % 4 // 2
+    across = place % columns * 2 + tl.program_id(0) % 2
+    m = (place // (columns * lines) * H + down) * W + across
+    return tl.where((down < H) & (across < W), tl.minimum(m, rows), rows)
 
 
 @triton.jit
@@ -214,21 +231,30 @@ def correlated(  # type: ignore[no-untyped-def]
 ) -> tl.tensor:
     """In fp32 the pixels m of a result, `(BLOCK_M, CO)`: rows are pixels, columns the result's channels.
 
-    like: whose precision the factors are rounded to. DOWN: the stride. UP: between the pixels of what is given lie UP - 1 zeros. FLIP: the
-    weights the other way round.
+    m: of `tile`. like: whose precision the factors are rounded to. DOWN: the stride. UP: between the pixels of what is given lie UP - 1
+    zeros (at most one). FLIP: the weights the other way round.
     """
     n = tl.arange(0, CO)
     across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
     total = tl.zeros((BLOCK_M, CO), dtype=tl.float32)
-    if CI == BLOCK_K:
+    if UP > 1:  # of the nine neighbours a pixel has those that are no zeros: one, two, two or four
+        k = tl.arange(0, BLOCK_K)
+        odd_line, odd_column = tl.program_id(0) % 4 // 2, tl.program_id(0) % 2
+        for tap in range((1 + odd_line) * (1 + odd_column)):
+            r, s = 1 - odd_line + tap // (1 + odd_column) * 2, 1 - odd_column + tap % (1 + odd_column) * 2
+            h, v = (down + r - 1) // 2, (across + s - 1) // 2
+            inside = (m < rows) & (h < HI) & (v < WI)
+            a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
+            if FLIP:
+                r, s = 2 - r, 2 - s
+            b = tl.load(weights + r * W_R + s * W_S + k[:, None] * W_IN + n[None, :] * W_OUT)
+            total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
+    elif CI == BLOCK_K:
         k = tl.arange(0, BLOCK_K)
         for tap in range(9):
             r, s = tap // 3, tap % 3
             h, v = down * DOWN + r - 1, across * DOWN + s - 1
-            inside = (m < rows) & (h >= 0) & (h < HI * UP) & (v >= 0) & (v < WI * UP)
-            if UP > 1:
-                inside = inside & (h % UP == 0) & (v % UP == 0)
-                h, v = h // UP, v // UP
+            inside = (m < rows) & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
             a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
             if FLIP:
                 r, s = 2 - r, 2 - s

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.few_channels import correlated, correlation, empty
+from mtlsweep.train.kernels.few_channels import correlated, correlation, empty, tile
 from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
 
@@ -148,7 +148,7 @@ def _enter(  # type: ignore[no-untyped-def]
     BEFORE: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ) -> None:
-    m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
+    m, n = tile(rows, HO, WO, UP, BLOCK_M), tl.arange(0, CO)
     images = tl.program_id(1) * (rows // (HO * WO))
     given += images * (HI * WI * CI)
     total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
