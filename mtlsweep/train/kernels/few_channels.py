@@ -75,7 +75,8 @@ def correlation(kind: str, given: torch.Tensor, weights: torch.Tensor, result: t
     up, pixels = how["UP"], len(result)
     for size in result.shape[2:]:
         pixels *= triton.cdiv(size, up)
-    return Correlation((up * up * triton.cdiv(pixels, tiles["BLOCK_M"]),), (given, weights, result), rows, constants)
+    programs = up * up * triton.cdiv(pixels, tiles["BLOCK_M"])
+    return Correlation((programs,), (given, weights, result), rows, constants | {"EVEN": programs * tiles["BLOCK_M"] == rows})
 
 
 def convolve(images: torch.Tensor, weights: torch.Tensor, stride: int, precision: torch.dtype) -> torch.Tensor:
@@ -183,12 +184,14 @@ def _correlation(  # type: ignore[no-untyped-def]
     DOWN: tl.constexpr,
     UP: tl.constexpr,
     FLIP: tl.constexpr,
+    EVEN: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
 ) -> None:
     m, n = tile(rows, HO, WO, UP, BLOCK_M), tl.arange(0, CO)
-    total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
-    tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=(m < rows)[:, None])
+    here = are_pixels(m, rows, EVEN)
+    total = correlated(m, here, given, weights, result, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    tl.store(result + m[:, None] * CO + n[None, :], total.to(result.dtype.element_ty), mask=here[:, None])
 
 
 @triton.jit
@@ -207,12 +210,20 @@ def tile(rows, H: tl.constexpr, W: tl.constexpr, UP: tl.constexpr, BLOCK_M: tl.c
 
 
 @triton.jit
+def are_pixels(m, rows, EVEN: tl.constexpr) -> tl.tensor:  # type: ignore[no-untyped-def]
+    """Which of a program's are pixels of a result. EVEN: all of them, in all programs, which need not look then."""
+    if EVEN:
+        return tl.full(m.shape, True, tl.int1)
+    return m < rows
+
+
+@triton.jit
 def correlated(  # type: ignore[no-untyped-def]
     m,
+    here,
     given,
     weights,
     like,
-    rows,
     HI: tl.constexpr,
     WI: tl.constexpr,
     CI: tl.constexpr,
@@ -231,8 +242,8 @@ def correlated(  # type: ignore[no-untyped-def]
 ) -> tl.tensor:
     """In fp32 the pixels m of a result, `(BLOCK_M, CO)`: rows are pixels, columns the result's channels.
 
-    m: of `tile`. like: whose precision the factors are rounded to. DOWN: the stride. UP: between the pixels of what is given lie UP - 1
-    zeros (at most one). FLIP: the weights the other way round.
+    m, here: of `tile`, and which of them are pixels. like: whose precision the factors are rounded to. DOWN: the stride. UP: between the
+    pixels of what is given lie UP - 1 zeros (at most one). FLIP: the weights the other way round.
     """
     n = tl.arange(0, CO)
     across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
@@ -243,7 +254,7 @@ def correlated(  # type: ignore[no-untyped-def]
         for tap in range((1 + odd_line) * (1 + odd_column)):
             r, s = 1 - odd_line + tap // (1 + odd_column) * 2, 1 - odd_column + tap % (1 + odd_column) * 2
             h, v = (down + r - 1) // 2, (across + s - 1) // 2
-            inside = (m < rows) & (h < HI) & (v < WI)
+            inside = here & (h < HI) & (v < WI)
             a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
             if FLIP:
                 r, s = 2 - r, 2 - s
@@ -254,7 +265,7 @@ def correlated(  # type: ignore[no-untyped-def]
         for tap in range(9):
             r, s = tap // 3, tap % 3
             h, v = down * DOWN + r - 1, across * DOWN + s - 1
-            inside = (m < rows) & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
+            inside = here & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
             a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
             if FLIP:
                 r, s = 2 - r, 2 - s
@@ -265,7 +276,7 @@ def correlated(  # type: ignore[no-untyped-def]
         tap, c = k // CI, k % CI
         r, s = tap // 3, tap % 3
         h, v = down[:, None] * DOWN + r[None, :] - 1, across[:, None] * DOWN + s[None, :] - 1
-        inside = (m < rows)[:, None] & (tap < 9)[None, :] & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
+        inside = here[:, None] & (tap < 9)[None, :] & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
         a = tl.load(given + ((image[:, None] * HI + h) * WI + v) * CI + c[None, :], mask=inside, other=0.0)
         b = tl.load(weights + (r * W_R + s * W_S + c * W_IN)[:, None] + n[None, :] * W_OUT, mask=(tap < 9)[:, None], other=0.0)
         total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
@@ -338,12 +349,9 @@ def _weight_gradient_parts_of_rows(  # type: ignore[no-untyped-def]
     for start in range(0, CHUNK, BLOCK_M):
         m = tl.program_id(1) * CHUNK + start + tl.arange(0, BLOCK_M)
         h, v = (m // WI) % HI + r - 1, (m % WI)[:, None] + s[None, :] - 1
-        inside = ((h >= 0) & (h < HI))[:, None] & (v >= 0) & (v < WI)
-        if EVEN:
-            g = tl.load(gradient + m[:, None] * CO + n[None, :])
-        else:
-            inside = inside & (m < rows)[:, None]
-            g = tl.load(gradient + m[:, None] * CO + n[None, :], mask=(m < rows)[:, None], other=0.0)
+        here = are_pixels(m, rows, EVEN)
+        inside = (here & (h >= 0) & (h < HI))[:, None] & (v >= 0) & (v < WI)
+        g = tl.load(gradient + m[:, None] * CO + n[None, :], mask=here[:, None], other=0.0)
         a = tl.load(images + ((m + (r - 1) * WI - 1) * CI)[:, None] + k[None, :], mask=inside, other=0.0)
         total = tl.dot(tl.trans(a.to(gradient.dtype.element_ty)), g, total)
     places = (tl.program_id(1) * CO + n)[None, :] * (9 * CI) + (r * 3 * CI + k)[:, None]

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.few_channels import correlated, correlation, empty, tile
+from mtlsweep.train.kernels.few_channels import are_pixels, correlated, correlation, empty, tile
 from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
 
@@ -42,6 +42,7 @@ def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticke
     _enter_from_pool[grid](
         *(gradient, made.output, made.raw, made.statistics, result, parts, ticket, *slopes, slopes.weight.stride(0), rows),
         **sizes(made.raw),
+        EVEN=rows % block == 0,
         BLOCK_M=block,
         AT_ONCE=at_once(channels),
     )
@@ -101,13 +102,15 @@ def _enter_from_pool(  # type: ignore[no-untyped-def]
     C: tl.constexpr,
     H: tl.constexpr,
     W: tl.constexpr,
+    EVEN: tl.constexpr,
     BLOCK_M: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ) -> None:
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, C)
+    here = are_pixels(m, rows, EVEN)
     gradient += tl.program_id(1) * (rows // (H * W)) * C
-    total = tl.load(gradient + (m // (H * W))[:, None] * C + n[None, :], mask=(m < rows)[:, None], other=0.0).to(tl.float32) / (H * W)
-    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, C, AT_ONCE)
+    total = tl.load(gradient + (m // (H * W))[:, None] * C + n[None, :], mask=here[:, None], other=0.0).to(tl.float32) / (H * W)
+    _store_and_sum(total, m, here, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, C, AT_ONCE)
 
 
 @triton.jit
@@ -139,6 +142,7 @@ def _enter(  # type: ignore[no-untyped-def]
     DOWN: tl.constexpr,
     UP: tl.constexpr,
     FLIP: tl.constexpr,
+    EVEN: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
     C_BESIDE: tl.constexpr,
@@ -151,19 +155,21 @@ def _enter(  # type: ignore[no-untyped-def]
     m, n = tile(rows, HO, WO, UP, BLOCK_M), tl.arange(0, CO)
     images = tl.program_id(1) * (rows // (HO * WO))
     given += images * (HI * WI * CI)
-    total = correlated(m, given, weights, result, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    here = are_pixels(m, rows, EVEN)
+    total = correlated(m, here, given, weights, result, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
     if STRIDE > 0:
         across, down, image = m % WO, m // WO % HO, m // (WO * HO)
-        seen = (m < rows) & (across % STRIDE == 0) & (down % STRIDE == 0)
+        seen = here & (across % STRIDE == 0) & (down % STRIDE == 0)
         place = (((images + image) * H_BESIDE + down // STRIDE) * W_BESIDE + across // STRIDE) * C_BESIDE + BEFORE
         total += tl.load(beside + place[:, None] + n[None, :], mask=seen[:, None], other=0.0).to(tl.float32)
-    _store_and_sum(total, m, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, CO, AT_ONCE)
+    _store_and_sum(total, m, here, output, raw, statistics, result, parts, ticket, means, of_weight, of_bias, apart, rows, CO, AT_ONCE)
 
 
 @triton.jit
 def _store_and_sum(  # type: ignore[no-untyped-def]
     total,
     m,
+    here,
     output,
     raw,
     statistics,
@@ -179,7 +185,7 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
 ) -> None:
     """Through ReLU; then the sums, over all pixels, of the gradient and of its product with the distance of `raw` from its mean."""
-    n, here = tl.arange(0, C), (m < rows)[:, None]
+    n, here = tl.arange(0, C), here[:, None]
     which, tiles = tl.program_id(1), tl.num_programs(0)
     places = m[:, None] * C + n[None, :]
     result += which * rows * C

@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
-from mtlsweep.train.kernels.few_channels import Correlation, correlated, correlation, empty
+from mtlsweep.train.kernels.few_channels import Correlation, are_pixels, correlated, correlation, empty
 from mtlsweep.train.kernels.last import is_last
 
 # Numbers that one program reads at once of the parts, and makes of an elementwise result.
@@ -143,6 +143,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     DOWN: tl.constexpr,
     UP: tl.constexpr,
     FLIP: tl.constexpr,
+    EVEN: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
     AT_ONCE: tl.constexpr,
@@ -150,10 +151,9 @@ def _convolve(  # type: ignore[no-untyped-def]
     """A part is the mean of a tile's pixels and the sum of their squared distances from it: no difference of two large sums is taken."""
     tile = tl.program_id(0)
     m, n = tile * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
-    total = correlated(m, given, weights, raw, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K).to(
-        raw.dtype.element_ty
-    )
-    here = (m < rows)[:, None]
+    here = are_pixels(m, rows, EVEN)
+    total = correlated(m, here, given, weights, raw, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    total, here = total.to(raw.dtype.element_ty), here[:, None]
     tl.store(raw + m[:, None] * CO + n[None, :], total, mask=here)
     value = tl.where(here, total.to(tl.float32), 0.0)
     mean = tl.sum(value, 0) / tl.minimum(rows - tile * BLOCK_M, BLOCK_M)
@@ -237,6 +237,7 @@ def _infer(  # type: ignore[no-untyped-def]
     DOWN: tl.constexpr,
     UP: tl.constexpr,
     FLIP: tl.constexpr,
+    EVEN: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_K: tl.constexpr,
     C_BESIDE: tl.constexpr,
@@ -246,10 +247,11 @@ def _infer(  # type: ignore[no-untyped-def]
     BEFORE: tl.constexpr,
 ) -> None:
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
-    total = correlated(m, given, weights, output, rows, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
+    here = are_pixels(m, rows, EVEN)
+    total = correlated(m, here, given, weights, output, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)
     factor = tl.load(scale + n) / tl.sqrt(tl.load(running_variance + n) + eps)
     total = (total - tl.load(running_mean + n)[None, :]) * factor[None, :] + tl.load(bias + n)[None, :]
-    here = (m < rows)[:, None]
+    here = here[:, None]
     if STRIDE > 0:
         total += _beside(beside, m[:, None], n[None, :], here, HO, WO, C_BESIDE, H_BESIDE, W_BESIDE, STRIDE, BEFORE)
     tl.store(output + m[:, None] * CO + n[None, :], _relu(total).to(output.dtype.element_ty), mask=here)
