@@ -71,7 +71,7 @@ def enter(
         *(parts, ticket, *slopes, slopes.weight.stride(0), call.rows),
         **call.constants,
         **beside_of(given),
-        AT_ONCE=at_once(result.shape[1]),
+        AT_ONCE=at_once(result.shape[1], call.constants["num_warps"]),
     )
     return result
 

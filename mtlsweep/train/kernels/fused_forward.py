@@ -19,8 +19,9 @@ from torch import nn
 from mtlsweep.train.kernels.few_channels import Correlation, are_pixels, correlated, correlation, empty
 from mtlsweep.train.kernels.last import is_last
 
-# Numbers that one program reads at once of the parts, and makes of an elementwise result.
-OF_PARTS = 2048
+# Numbers that a program of few warps reads at once of the parts.
+OF_PARTS, FEW_WARPS = 2048, 4
+# Numbers that a program makes of an elementwise result.
 ELEMENTWISE = 1024
 
 
@@ -59,7 +60,7 @@ def convolve(
         *(*call.tensors, parts, ticket, norm.weight, norm.running_mean, norm.running_var, statistics),
         *(norm.momentum if moves else 0.0, norm.eps, call.rows),
         **call.constants,
-        AT_ONCE=at_once(outputs),
+        AT_ONCE=at_once(outputs, call.constants["num_warps"]),
     )
     return raw, statistics
 
@@ -100,9 +101,9 @@ def elementwise(result: torch.Tensor) -> tuple[int]:
     return (triton.cdiv(result.numel(), ELEMENTWISE),)
 
 
-def at_once(channels: int) -> int:
-    """How many parts of a sum a program reads at once."""
-    return OF_PARTS // channels
+def at_once(channels: int, warps: int = FEW_WARPS) -> int:
+    """How many parts of a sum a program of so many warps reads at once: a launch ends when its last program has read them all."""
+    return OF_PARTS * max(1, warps // FEW_WARPS) // channels
 
 
 def sizes(result: torch.Tensor) -> dict[str, int]:
