@@ -13,6 +13,9 @@ class Constant:
 
     value: float = 1.0
 
+    def __post_init__(self) -> None:
+        _not_negative(value=self.value)
+
     def __call__(self, epoch: int, total_epochs: int) -> float:
         return self.value
 
@@ -27,6 +30,7 @@ class Polynomial:
 
     def __post_init__(self) -> None:
         _require(self.power > 0, f"power must be above 0, got {self.power}")
+        _not_negative(start=self.start, floor=self.floor)
 
     def __call__(self, epoch: int, total_epochs: int) -> float:
         return self.floor + (self.start - self.floor) * (1 - epoch / total_epochs) ** self.power
@@ -42,6 +46,7 @@ class Cosine:
 
     def __post_init__(self) -> None:
         _require(0 <= self.warmup < 1, f"warmup must be at least 0 and below 1, got {self.warmup}")
+        _not_negative(start=self.start, floor=self.floor)
 
     def __call__(self, epoch: int, total_epochs: int) -> float:
         progress = max(0.0, (epoch / total_epochs - self.warmup) / (1 - self.warmup))
@@ -58,6 +63,7 @@ class Exponential:
 
     def __post_init__(self) -> None:
         _require(self.rate > 0, f"rate must be above 0, got {self.rate}")
+        _not_negative(start=self.start, floor=self.floor)
 
     def __call__(self, epoch: int, total_epochs: int) -> float:
         return self.floor + (self.start - self.floor) * math.exp(-self.rate * epoch / total_epochs)
@@ -73,9 +79,16 @@ class Step:
 
     def __post_init__(self) -> None:
         _require(0 < self.at < 1, f"at must be above 0 and below 1, got {self.at}")
+        _not_negative(start=self.start, floor=self.floor)
 
     def __call__(self, epoch: int, total_epochs: int) -> float:
         return self.start if epoch < self.at * total_epochs else self.floor
+
+
+def _not_negative(**factors: float) -> None:
+    """A negative factor would have the network unlearn the coarse labels."""
+    for name, value in factors.items():
+        _require(0 <= value < math.inf, f"{name} must be at least 0 and finite, got {value}")
 
 
 def _require(condition: bool, message: str) -> None:

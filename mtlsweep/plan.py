@@ -1,7 +1,7 @@
 """What is to be done about the cells of a sweep, and what became of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from mtlsweep.errors import UserError
 from mtlsweep.progress import console, duration
 from mtlsweep.runs import Cell, RunDirectory, State, Status
 from mtlsweep.runs.outcome import objective
+from mtlsweep.runs.signature import NEUTRAL
 from mtlsweep.study.cost import Cost
 from mtlsweep.study.survey import Survey
 
@@ -108,7 +109,9 @@ class Task:
 
 
 def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
-    """A task for every run directory that these cells have. (Settings that cannot change numbers may be swept over: one run all the same.)
+    """A task for every run directory that these cells have.
+
+    Settings that cannot change numbers may be swept over: it is one run all the same, with the last of their values, and a line says so.
 
     Raises:
         UserError: there are no cells, or they are of several studies, or a directory cannot be used.
@@ -117,7 +120,21 @@ def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
         raise UserError("the sweep has no cells: a glob(...) in it matches nothing")
     if len({cell.study_dir for cell in cells}) > 1:
         raise UserError("study and runs_dir are a sweep's own: they cannot be swept over")
-    return {cell.directory: Task.of(cell) for cell in cells}
+    tasks = {cell.directory: Task.of(cell) for cell in cells}
+    kept = {cell.directory: cell for cell in cells}
+    if differing := {name for cell in cells for name in _differing(cell.settings, kept[cell.directory].settings)}:
+        runs, names = "1 run" if len(kept) == 1 else f"{len(kept)} runs", ", ".join(sorted(differing))
+        console.print(f"note: {cell_count(cells)} are {runs}: no number depends on {names}, of which the last value counts")
+    return tasks
+
+
+def _differing(settings: dict[str, Any], others: dict[str, Any]) -> Iterator[str]:
+    """What two settings of one run differ in."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and key not in NEUTRAL:
+            yield from (f"{key}.{name}" for name in value if value[name] != others[key].get(name))
+        elif value != others[key]:
+            yield key
 
 
 def check(tasks: Sequence[Task], here: bool = True) -> None:

@@ -159,6 +159,7 @@ MISTAKES = [
     (["engine.device=tpu", *TINY], "engine.device=tpu: not a device"),
     (["engine.device=cuda:99", *TINY], "engine.device=cuda:99: torch finds"),
     (["study=a/b"], "study=a/b: must be a plain folder name"),
+    (["study=-x"], "study=-x: must be a plain folder name"),
     (["loss=user/file"], "loss.path is not set: add loss.path=... to the command"),
     (["loss=user/file", "loss.path=nothing.py"], "nothing.py: no such file"),
     (["data.download=false", "data.root=nowhere"], "CIFAR-100 not found in"),
@@ -191,6 +192,15 @@ def test_all_faults_of_a_sweep_are_said_at_once(cli: CommandLine) -> None:
     few, many = ended.err.splitlines()
     assert "loss.beta=few: Value 'few'" in few
     assert "loss.beta=many: Value 'many'" in many
+
+
+def test_sweep_over_what_changes_no_number_is_one_run_and_says_so(cli: CommandLine) -> None:
+    sweep = ["-m", *TINY, "dry_run=true"]
+    ended = cli(*sweep, "seed=1,2", "logger=none,tensorboard", "engine.graph=true,false")
+    assert "note: 8 cells are 2 runs: no number depends on engine.graph, logger, of which the last value counts" in ended.out
+    assert "2 run;" in ended.out
+    assert "note" not in cli(*sweep, "seed=1,1,2").out
+    assert "note" not in cli(*sweep, "seed=1,2").out
 
 
 def test_sweep_over_nothing_or_over_studies_is_refused(cli: CommandLine) -> None:

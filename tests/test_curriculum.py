@@ -40,7 +40,19 @@ def test_published_fades() -> None:
     assert Cosine(warmup=0.15, floor=0.1)(29, 200) == 1.0
 
 
-@pytest.mark.parametrize("make", [lambda: Polynomial(0.0), lambda: Cosine(warmup=1.0), lambda: Exponential(-1.0), lambda: Step(at=1.0)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda: Polynomial(0.0), lambda: Cosine(warmup=1.0), lambda: Exponential(-1.0), lambda: Step(at=1.0)),
+        *(
+            lambda: Constant(-1.0),
+            lambda: Polynomial(2.0, start=-1.0),
+            lambda: Cosine(floor=-0.1),
+            lambda: Exponential(1.0, floor=math.inf),
+        ),
+        lambda: Step(start=math.nan),
+    ],
+)
 def test_impossible_shape_is_refused(make: type[Constant]) -> None:
     with pytest.raises(ValueError, match="must be"):
         make()
