@@ -15,7 +15,8 @@ import triton
 import triton.language as tl
 
 # Of a launch: rows of a tile, warps, pipeline stages; and what differs from that by the layer's channels (in, out). These were the fastest
-# of 7 to 14 that were tried of each on an H200, for the layers of ResNet-20 and mini-batches of 128 (benchmarks/README.md).
+# of 7 to 14 that were tried of each on an H200, for the layers of ResNet-20 and mini-batches of 128, of the kernels that were there before
+# the fused ones (benchmarks/README.md). `python -m benchmarks.tiles` tries others.
 TILES: dict[str, dict[str, int]] = {
     "convolve": {"BLOCK_M": 128, "num_warps": 4, "num_stages": 3},
     "input_gradient": {"BLOCK_M": 128, "num_warps": 4, "num_stages": 3},

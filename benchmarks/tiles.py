@@ -1,0 +1,191 @@
+"""`python -m benchmarks.tiles`: the kernels of a ResNet's layers with other tiles than theirs, and which are the fastest on this GPU.
+
+What `mtlsweep.train.kernels.few_channels` has in its tables was found so. Nothing chooses tiles by itself: they decide in which order sums
+are made, and two runs of a seed must give the same numbers. Every candidate is compiled in one of several processes, into Triton's cache
+on disk, then timed in this one: `LAUNCHES` launches recorded as a CUDA graph, one after another as in a step.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from multiprocessing import get_context
+from os import cpu_count
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from benchmarks import machine
+from benchmarks.section import Row, Section
+
+LAUNCHES, REPLAYS = 20, 7
+# Layers of a ResNet: channels in and out, size of what comes in, stride.
+LAYERS = [(3, 16, 32, 1), (16, 16, 32, 1), (16, 32, 32, 2), (32, 32, 16, 1), (32, 64, 16, 2), (64, 64, 8, 1)]
+# What a kind of launch is tried with. More warps than a tile has sixteens of rows have nothing to do.
+CONVOLUTION = {"BLOCK_M": (64, 128, 256, 512), "num_warps": (4, 8), "num_stages": (1, 3, 5)}
+TRIED: Mapping[str, Mapping[str, Sequence[int]]] = {
+    "convolve": CONVOLUTION,
+    "input_gradient": CONVOLUTION,
+    "weight_gradient": {"BLOCK_M": (64, 128), "CHUNK": (256, 512, 1024, 2048), "num_warps": (4, 8), "num_stages": (2, 3, 4)},
+}
+ROWS_OF_A_WARP = 16
+# Less is noise.
+FASTER = 0.97
+
+Tiles = dict[str, int]
+
+
+class Candidate(NamedTuple):
+    """A layer's launch with some tiles.
+
+    Attributes:
+        kind: of `few_channels.TILES`.
+        layer: of `LAYERS`.
+        tiles: those that are changed; none of them: the tables' own.
+    """
+
+    kind: str
+    layer: tuple[int, int, int, int]
+    tiles: Tiles
+
+
+def candidates(layers: Sequence[tuple[int, int, int, int]] = LAYERS) -> list[Candidate]:
+    """All that are tried, the tables' own first."""
+    found = []
+    for layer, (kind, tried) in product(layers, TRIED.items()):
+        if kind == "input_gradient" and layer[0] == 3:
+            continue  # nothing differentiates by the data's pixels
+        every = (dict(zip(tried, values, strict=True)) for values in product(*tried.values()))
+        kept = [tiles for tiles in every if tiles["BLOCK_M"] >= ROWS_OF_A_WARP * tiles["num_warps"]]
+        found += [Candidate(kind, layer, tiles) for tiles in ({}, *kept)]
+    return found
+
+
+@contextmanager
+def using(candidate: Candidate) -> Iterator[None]:
+    """The tables with a candidate's tiles in them."""
+    from mtlsweep.train.kernels.few_channels import TILES_BY_CHANNELS  # loads Triton
+
+    place = (candidate.kind, *candidate.layer[:2])
+    before = TILES_BY_CHANNELS.get(place)
+    TILES_BY_CHANNELS[place] = (before or {}) | candidate.tiles
+    try:
+        yield
+    finally:
+        if before is None:
+            del TILES_BY_CHANNELS[place]
+        else:
+            TILES_BY_CHANNELS[place] = before
+
+
+def launcher(candidate: Candidate, batch: int, device: torch.device, precision: torch.dtype) -> Callable[[], object]:
+    """What launches the candidate's kernel on random numbers, within `using`."""
+    from mtlsweep.train.kernels import few_channels, fused_backward, fused_forward
+
+    inputs, outputs, size, stride = candidate.layer
+    layer = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False).to(device).to(memory_format=torch.channels_last)
+    norm = nn.BatchNorm2d(outputs).to(device)
+    weights = layer.weight.detach()
+
+    def images(channels: int, size: int) -> torch.Tensor:
+        return torch.randn(batch, channels, size, size, device=device).to(precision).contiguous(memory_format=torch.channels_last)
+
+    given, arrives = images(inputs, size), images(outputs, size // stride)
+    ticket = torch.zeros(1, dtype=torch.int32, device=device)
+    if candidate.kind == "convolve":
+        return lambda: fused_forward.convolve(given, layer, norm, precision, ticket)
+    if candidate.kind == "weight_gradient":
+        parts = torch.empty(1, few_channels.parts_of(inputs, arrives) * weights.numel(), device=device)
+        return lambda: few_channels.weight_gradient_parts(given, arrives, stride, parts)
+    made = fused_forward.Forward(images(inputs, size), torch.rand(3, inputs, device=device), given)
+    slopes = fused_backward.Slopes(torch.empty(1, 2, inputs, device=device), *torch.empty(2, 1, inputs, device=device))
+    return lambda: fused_backward.enter(arrives, weights, stride, None, made, slopes, ticket)
+
+
+def compiled(candidate: Candidate, batch: int) -> str | None:
+    """Compile a candidate into Triton's cache, and execute it once; in a line why that fails, if it does."""
+    try:
+        with using(candidate), torch.no_grad():
+            launcher(candidate, batch, torch.device("cuda"), torch.bfloat16)()
+            torch.cuda.synchronize()
+    except Exception as error:  # of many kinds: registers, shared memory, a compiler
+        return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
+    return None
+
+
+def microseconds(candidate: Candidate, batch: int) -> float:
+    """Of one launch: the median of `REPLAYS` replays of `LAUNCHES`."""
+    with using(candidate), torch.no_grad():
+        launch = launcher(candidate, batch, torch.device("cuda"), torch.bfloat16)
+        launch()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            for _ in range(LAUNCHES):
+                launch()
+    graph.replay()
+    times = []
+    for _ in range(REPLAYS):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        times.append(1000 * start.elapsed_time(end) / LAUNCHES)
+    return sorted(times)[REPLAYS // 2]
+
+
+def section(times: Mapping[int, float], tried: Sequence[Candidate], failed: Mapping[int, str]) -> Section:
+    """The table: a row for each layer and kind whose own tiles were timed.
+
+    Args:
+        times: microseconds, by the candidate's place in `tried`.
+        tried: all candidates.
+        failed: why others could not be executed, likewise.
+    """
+    rows: list[Row] = []
+    for start, own in enumerate(tried):
+        if own.tiles or start not in times:
+            continue
+        same = [place for place, other in enumerate(tried) if other[:2] == own[:2] and place in times]
+        best = min(same, key=times.__getitem__)
+        better = times[best] < FASTER * times[start]
+        rows.append(
+            {
+                "kind": own.kind,
+                "in, out, size, stride": ", ".join(map(str, own.layer)),
+                "us": f"{times[start]:.2f}",
+                "us, fastest": f"{times[best]:.2f}",
+                "with": ", ".join(f"{name}={value}" for name, value in tried[best].tiles.items()) if better else "its own",
+            }
+        )
+    return Section("Tiles", rows, [f"of {len(tried)} candidates {len(failed)} could not be executed", *failed_own(tried, failed)])
+
+
+def failed_own(tried: Sequence[Candidate], failed: Mapping[int, str]) -> list[str]:
+    """Why the tables' own tiles could not be executed, a line for each."""
+    return [f"{tried[place].kind} {tried[place].layer}, its own: {reason}" for place, reason in failed.items() if not tried[place].tiles]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0; 2 where there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tiles", description=__doc__)
+    parser.add_argument("--batch", type=int, default=128, metavar="N", help="images (default: 128)")
+    batch = parser.parse_args(arguments).batch
+    if not torch.cuda.is_available():
+        print("error: torch finds no GPU here", file=sys.stderr)
+        return 2
+    print(machine.sentence(machine.describe(torch.device("cuda"))), flush=True)
+    tried = candidates()
+    with ProcessPoolExecutor(cpu_count(), get_context("spawn")) as pool:
+        reasons = list(pool.map(compiled, tried, [batch] * len(tried), chunksize=4))
+    failed = {place: reason for place, reason in enumerate(reasons) if reason}
+    times = {place: microseconds(candidate, batch) for place, candidate in enumerate(tried) if place not in failed}
+    print(f"\n{section(times, tried, failed).markdown()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
