@@ -25,6 +25,10 @@ RECIPE = {
 }
 
 
+# Strategies that are what was published under another one's name, which stands in the file with what differs.
+PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad"}
+
+
 @dataclass(frozen=True)
 class Beside:
     """One entry of a table, and what was published for it.
@@ -64,6 +68,7 @@ def departures(runs: pd.DataFrame) -> list[str]:
 def beside(table: Table, runs: pd.DataFrame) -> list[Beside]:
     """The entries of a table, of these runs, that something was published for, in the table's order."""
     known = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False, dtype={"seed": "str"})
+    known = pd.concat([known, *(known[known["strategy"] == name].assign(strategy=own, note="") for own, name in PUBLISHED_AS.items())])
     groups = {(str(strategy), str(model)): rows for (strategy, model), rows in known.groupby(["strategy", "model"])}
     asked = _parameters(runs)
     return [

@@ -41,6 +41,14 @@ def test_parameters_of_a_strategy_are_named_as_perhaps_not_theirs(tmp_path: Path
     assert "haw (HAW): whether theirs has loss.beta=7, model.width=32 too is not known." in text
 
 
+def test_the_benchmarks_own_pcgrad_is_set_beside_what_it_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = beside(capsys, written(tmp_path, RECIPE, loss="pcgrad_mlsbench", best_fine_acc="64.0"))
+    (row,) = (line for line in text.splitlines() if line.startswith("| pcgrad_mlsbench, resnet20"))
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["64.00 n=1", "64.53 ± 0.28 n=3", "-0.53"]
+    assert "theirs never trains" not in text
+    assert "pcgrad (PCGrad): theirs never trains the coarse head" in beside(capsys, written(tmp_path, RECIPE, loss="pcgrad"))
+
+
 def test_another_curriculum_is_another_strategy_and_an_empty_sheet_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([written(tmp_path, RECIPE, curriculum="linear"), "--published", "--format", "markdown"]) == 0
     said = capsys.readouterr()
