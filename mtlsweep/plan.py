@@ -124,7 +124,7 @@ def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
     kept = {cell.directory: cell for cell in cells}
     if differing := {name for cell in cells for name in _differing(cell.settings, kept[cell.directory].settings)}:
         runs, names = "1 run" if len(kept) == 1 else f"{len(kept)} runs", ", ".join(sorted(differing))
-        console.print(f"note: {cell_count(cells)} are {runs}: no number depends on {names}, of which the last value counts")
+        console.print(f"note: {cell_count(cells)} are {runs}: what a run is does not depend on {names}, of which the last value counts")
     return tasks
 
 

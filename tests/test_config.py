@@ -197,7 +197,7 @@ def test_all_faults_of_a_sweep_are_said_at_once(cli: CommandLine) -> None:
 def test_sweep_over_what_changes_no_number_is_one_run_and_says_so(cli: CommandLine) -> None:
     sweep = ["-m", *TINY, "dry_run=true"]
     ended = cli(*sweep, "seed=1,2", "logger=none,tensorboard", "engine.graph=true,false")
-    assert "note: 8 cells are 2 runs: no number depends on engine.graph, logger, of which the last value counts" in ended.out
+    assert "note: 8 cells are 2 runs: what a run is does not depend on engine.graph, logger, of which the last value counts" in ended.out
     assert "2 run;" in ended.out
     assert "note" not in cli(*sweep, "seed=1,1,2").out
     assert "note" not in cli(*sweep, "seed=1,2").out

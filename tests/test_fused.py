@@ -24,6 +24,7 @@ from trained import interrupt_after
 
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads, resnet, vgg_bn
+from mtlsweep.train import build as build_module
 from mtlsweep.train import convolutions, epoch, fused, fused_trunk
 from mtlsweep.train import run as run_module
 from mtlsweep.train.build import build_trainer
@@ -38,7 +39,7 @@ from mtlsweep.train.two_gradients import flat
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
 
-from mtlsweep.train.kernels import two_losses
+from mtlsweep.train.kernels import two_losses, weight_sums
 from mtlsweep.train.kernels.two_losses import Head
 
 
@@ -234,6 +235,18 @@ def test_layers_are_found_in_the_order_in_which_they_are_executed() -> None:
     kernels = fused_trunk.FusedTrunk(model.trunk, torch.float32)
     assert all(one is other for one, other in zip(kernels.parameters, model.trunk.parameters(), strict=True))
     assert [layer.shortcut for layer in found if layer.shortcut][2:5] == [(1, 0), (2, 8), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "images", "expected"), [(128, 50_000, [16]), (10, 105, [16, 17]), (9, 90, [17]), (128, 99, [17]), (9, 94, [16, 17])]
+)
+def test_kernels_are_tried_out_with_as_even_a_number_of_images_as_they_train(batch_size: int, images: int, expected: list[int]) -> None:
+    assert build_module._tried(batch_size, images) == expected
+
+
+def test_parts_of_gradients_may_be_more_than_32_bits_count() -> None:
+    planned = weight_sums.plan([weight_sums.Summed(70_000, 36_864, 0)] * 2, CPU)
+    assert planned[:, 0].max() == 70_000 * 36_864 + 36_864 - weight_sums.BLOCK
 
 
 FUSED = replace(BF16, fused=True)

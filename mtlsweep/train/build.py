@@ -1,8 +1,7 @@
 """The parts of a run put together, as fast as its engine allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -17,11 +16,12 @@ from mtlsweep.train.engine import Engine
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.graphs import CudaRecorder
 from mtlsweep.train.kernels import memory_ran_out
-from mtlsweep.train.network import Fused, Network
+from mtlsweep.train.network import Batch, Fused, Network
 from mtlsweep.train.optimizer import SGD, RecordableSGD
 from mtlsweep.train.resident import Resident
 
-# Images that kernels are tried out with.
+# Images that kernels are tried out with; one more where a mini-batch has an odd number, for which they are compiled anew: not all programs
+# of a launch are full then.
 TRIED = 16
 
 
@@ -46,12 +46,13 @@ def build_trainer(
     """
     model = model.to(engine.device).to(memory_format=engine.memory_format)
     count_by_epoch(model)
-    fused = _fused(model, images, engine, say) if engine.fused else None
+    tried = _tried(schedule["batch_size"], len(images.train))
+    fused = _fused(model, [images.first(count, engine) for count in tried], engine, say) if engine.fused else None
     engine = replace(engine, fused=fused is not None)
     if fused and fused.trunk:
         engine = replace(engine, compile=False)  # nothing is left to be compiled
     elif engine.triton:
-        engine = replace(engine, triton=_taken_over(model, images, engine, say))
+        engine = replace(engine, triton=_taken_over(model, [images.first(count, engine).images for count in tried], engine, say))
     strategy = strategy.to(engine.device)
     # On a GPU always, so that a strategy's steps that cannot be recorded are no other steps.
     sgd = RecordableSGD if engine.graph or engine.device.type == "cuda" else SGD
@@ -65,7 +66,12 @@ def build_trainer(
     return trainer
 
 
-def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> bool:
+def _tried(batch_size: int, count: int) -> list[int]:
+    """Numbers of images, by those of the mini-batches of so many images."""
+    return sorted({TRIED + size % 2 for size in (min(batch_size, count), count % batch_size) if size})
+
+
+def _taken_over(model: TwoHeads, tried: Sequence[torch.Tensor], engine: Engine, say: Callable[[str], None]) -> bool:
     """Whether the model's convolutions are now our own kernels."""
     from mtlsweep.train import convolutions
 
@@ -74,7 +80,8 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
 
     def attempt() -> None:
         with engine.autocast():
-            convolutions.try_out(model, images.first(1, engine).images)
+            for images in tried:
+                convolutions.try_out(model, images)
 
     if _works(attempt, "convolutions", "cuDNN's", say):
         return True
@@ -82,14 +89,18 @@ def _taken_over(model: TwoHeads, images: Resident, engine: Engine, say: Callable
     return False
 
 
-def _fused(model: TwoHeads, images: Resident, engine: Engine, say: Callable[[str], None]) -> Fused | None:
+def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, say: Callable[[str], None]) -> Fused | None:
     """Kernels for the model's heads, and for its trunk where they do it."""
     from mtlsweep.train import fused
 
     if not fused.fits(model):
         return None
     made = fused.fuse(model, torch.bfloat16, layers=engine.triton)
-    attempt = partial(fused.try_out, Network(model, engine.autocast), made, images.first(TRIED, engine))
+
+    def attempt() -> None:
+        for batch in tried:
+            fused.try_out(Network(model, engine.autocast), made, batch)
+
     return made if _works(attempt, "fused layers", "torch's", say) else None
 
 

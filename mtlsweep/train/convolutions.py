@@ -51,7 +51,7 @@ def try_out(model: TwoHeads, images: torch.Tensor) -> None:
 
     Args:
         model: taken over, on its device.
-        images: one, as the network takes it, `(1, 3, H, W)`.
+        images: some, as the network takes them, `(B, 3, H, W)`.
 
     Raises:
         Exception: of many types, where there is no Triton, or a kernel does not suit the GPU.
@@ -63,7 +63,7 @@ def try_out(model: TwoHeads, images: torch.Tensor) -> None:
         trained = [parameter for parameter in model.trunk.parameters() if parameter.requires_grad]
         torch.autograd.grad(features.float().sum(), trained, allow_unused=True)
         if not features.isfinite().all():
-            raise RuntimeError("the features of an image are not finite")
+            raise RuntimeError("the features of images are not finite")
     finally:
         model.train(training)
 

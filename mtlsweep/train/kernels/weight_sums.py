@@ -31,7 +31,7 @@ def plan(layers: Sequence[Summed], device: torch.device) -> torch.Tensor:
     for count, size, target in layers:
         rows += [[source + e, count, size, target + e, min(BLOCK, size - e)] for e in range(0, size, BLOCK)]
         source += count * size
-    return torch.tensor(rows, dtype=torch.int32, device=device)
+    return torch.tensor(rows, dtype=torch.int64, device=device)
 
 
 def add(parts: torch.Tensor, planned: torch.Tensor, result: torch.Tensor) -> None:
