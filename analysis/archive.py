@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from analysis.same_code import COMMITTED, committed_as, finder, is_commit, of_every_attempt
+from analysis.same_code import COMMITTED, committed_as, finder, is_commit, only, provenances
 from mtlsweep.errors import UserError, summary
 from mtlsweep.runs import Record, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
@@ -62,7 +62,7 @@ def check(archive: Path) -> None:
 
 def _committed(record: Record) -> str | None:
     """What was found when it was taken in."""
-    found = of_every_attempt(record, lambda known: known.get(COMMITTED))
+    found = only(known.get(COMMITTED) for known in provenances(record))
     return found if found and is_commit(found) else None
 
 

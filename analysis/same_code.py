@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -38,20 +38,22 @@ def committed_as(study: Path, record: Record, find: Find) -> str | None:
         record: of the run.
         find: see `finder`.
     """
-    if all(known.get("dirty") is False for known in _provenances(record)):
+    attempts = provenances(record)
+    if all(known.get("dirty") is False for known in attempts):
         return None  # its result says something else
-    return of_every_attempt(record, lambda known: _commit(study, record, known, find))
+    return only(_commit(study, record, known, find) for known in attempts)
 
 
-def of_every_attempt(record: Record, commit: Callable[[dict[str, Any]], str | None]) -> str | None:
-    """The commit that each attempt of a finished run was of, told from its provenance; None where they differ or one is not known."""
-    found = {commit(known) for known in _provenances(record)}
-    return found.pop() if len(found) == 1 else None
-
-
-def _provenances(record: Record) -> list[dict[str, Any]]:
+def provenances(record: Record) -> list[dict[str, Any]]:
+    """Of all attempts of a finished run; {} where nothing is known of one."""
     attempts = record.result["attempts"] if record.result else 0
     return [RunDirectory(record.path).attempt_record(number).get("provenance") or {} for number in range(1, attempts + 1)]
+
+
+def only(commits: Iterable[str | None]) -> str | None:
+    """The commit that all are; None where they differ or one is not known."""
+    found = set(commits)
+    return found.pop() if len(found) == 1 else None
 
 
 def is_commit(name: str) -> bool:
@@ -78,10 +80,11 @@ def find_commit(repository: Path, base: str, changes: Path) -> str | None:
 
 def _commit(study: Path, record: Record, known: dict[str, Any], find: Find) -> str | None:
     """Of one attempt."""
-    base, changes = known.get("commit"), _changes(study, record, known.get("changes"))
-    if base and known.get("dirty") is False:
-        return str(base)
-    return find(base, changes) if base and changes else None
+    base = known.get("commit")
+    if not base or known.get("dirty") is False:
+        return base
+    changes = _changes(study, record, known.get("changes"))
+    return find(base, changes) if changes else None
 
 
 def _changes(study: Path, record: Record, digest: str | None) -> Path | None:

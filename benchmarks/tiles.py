@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import product
+from itertools import groupby, product
 from multiprocessing import get_context
 from os import sched_getaffinity
+from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,7 @@ from torch import nn
 
 from benchmarks import machine
 from benchmarks.section import Row, Section
+from mtlsweep.errors import summary
 
 LAUNCHES, REPLAYS, ROUNDS = 20, 5, 5
 # Layers of a ResNet: channels in and out, size of what comes in, stride.
@@ -122,12 +124,8 @@ def compiled(candidate: Candidate, batch: int) -> str | None:
             launcher(candidate, batch, torch.device("cuda"), torch.bfloat16)()
             torch.cuda.synchronize()
     except Exception as error:  # of many kinds: registers, shared memory, a compiler
-        return _line(error)
+        return summary(error)
     return None
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 class Timed:
@@ -158,7 +156,7 @@ class Timed:
     @property
     def microseconds(self) -> float:
         """Of one launch: the median."""
-        return sorted(self.times)[len(self.times) // 2]
+        return median(self.times)
 
 
 def contest(tried: Sequence[Candidate], batch: int) -> dict[int, float]:
@@ -178,36 +176,38 @@ def contest(tried: Sequence[Candidate], batch: int) -> dict[int, float]:
     return found | {place: one.microseconds for place, one in last.items()}
 
 
-def section(times: Mapping[int, float], tried: Sequence[Candidate], failed: Mapping[int, str]) -> Section:
-    """The table: a row for each layer and kind whose own tiles were timed.
+def section(tried: Sequence[Candidate], reasons: Sequence[str | None], batch: int) -> Section:
+    """The table: a row for each layer and kind whose own tiles can be executed.
 
     Args:
-        times: microseconds, by the candidate's place in `tried`.
-        tried: all candidates.
-        failed: why others could not be executed, likewise.
+        tried: all candidates, those of a layer and kind one after another.
+        reasons: why each could not be executed; None: it could.
+        batch: images.
     """
-    rows: list[Row] = []
-    for start, own in enumerate(tried):
-        if own.tiles or start not in times:
-            continue
-        same = [place for place, other in enumerate(tried) if other[:2] == own[:2] and place in times]
-        best = min(same, key=times.__getitem__)
-        better = times[best] < FASTER * times[start]
-        rows.append(
-            {
-                "kind": own.kind,
-                "in, out, size, stride": ", ".join(map(str, own.layer)),
-                "us": f"{times[start]:.2f}",
-                "us, fastest": f"{times[best]:.2f}",
-                "with": ", ".join(f"{name}={value}" for name, value in tried[best].tiles.items()) if better else "its own",
-            }
-        )
-    return Section("Tiles", rows, [f"of {len(tried)} candidates {len(failed)} could not be executed", *failed_own(tried, failed)])
+    rows, remarks = [], [f"of {len(tried)} candidates {sum(reason is not None for reason in reasons)} could not be executed"]
+    for (kind, layer), group in groupby(zip(tried, reasons, strict=True), key=lambda pair: pair[0][:2]):
+        pairs = list(group)
+        fault, work = pairs[0][1], [candidate for candidate, reason in pairs if reason is None]
+        if fault is None:
+            try:
+                rows.append(_row(work, contest(work, batch)))
+            except Exception as error:  # of many kinds: the rest is measured all the same
+                fault = summary(error)
+        if fault is not None:
+            remarks.append(f"{kind} {layer}, its own: {fault}")
+    return Section("Tiles", rows, remarks)
 
 
-def failed_own(tried: Sequence[Candidate], failed: Mapping[int, str]) -> list[str]:
-    """Why the tables' own tiles could not be executed, a line for each."""
-    return [f"{tried[place].kind} {tried[place].layer}, its own: {reason}" for place, reason in failed.items() if not tried[place].tiles]
+def _row(tried: Sequence[Candidate], times: Mapping[int, float]) -> Row:
+    best = min(times, key=times.__getitem__)
+    better = times[best] < FASTER * times[0]
+    return {
+        "kind": tried[0].kind,
+        "in, out, size, stride": ", ".join(map(str, tried[0].layer)),
+        "us": f"{times[0]:.2f}",
+        "us, fastest": f"{times[best]:.2f}",
+        "with": ", ".join(f"{name}={value}" for name, value in tried[best].tiles.items()) if better else "its own",
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -222,17 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tried = candidates()
     with ProcessPoolExecutor(min(MOST_PROCESSES, len(sched_getaffinity(0))), get_context("spawn")) as pool:
         reasons = list(pool.map(compiled, tried, [batch] * len(tried), chunksize=4))
-    failed = {place: reason for place, reason in enumerate(reasons) if reason}
-    times: dict[int, float] = {}
-    for start in (place for place, candidate in enumerate(tried) if not candidate.tiles and place not in failed):
-        same = [place for place in range(len(tried)) if tried[place][:2] == tried[start][:2] and place not in failed]
-        try:
-            found = contest([tried[place] for place in same], batch)
-        except Exception as error:  # of many kinds: the rest is measured all the same
-            failed[start] = _line(error)
-        else:
-            times |= {same[place]: value for place, value in found.items()}
-    print(f"\n{section(times, tried, failed).markdown()}")
+    print(f"\n{section(tried, reasons, batch).markdown()}")
     return 0
 
 

@@ -120,12 +120,13 @@ def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
         raise UserError("the sweep has no cells: a glob(...) in it matches nothing")
     if len({cell.study_dir for cell in cells}) > 1:
         raise UserError("study and runs_dir are a sweep's own: they cannot be swept over")
-    tasks = {cell.directory: Task.of(cell) for cell in cells}
-    kept = {cell.directory: cell for cell in cells}
-    if differing := {name for cell in cells for name in _differing(cell.settings, kept[cell.directory].settings)}:
+    directories = [cell.directory for cell in cells]
+    kept = dict(zip(directories, cells, strict=True))
+    pairs = zip(cells, directories, strict=True)
+    if differing := {name for cell, directory in pairs for name in _differing(cell.settings, kept[directory].settings)}:
         runs, names = "1 run" if len(kept) == 1 else f"{len(kept)} runs", ", ".join(sorted(differing))
         console.print(f"note: {cell_count(cells)} are {runs}: what a run is does not depend on {names}, of which the last value counts")
-    return tasks
+    return {directory: Task.of(cell) for directory, cell in kept.items()}
 
 
 def _differing(settings: dict[str, Any], others: dict[str, Any]) -> Iterator[str]:

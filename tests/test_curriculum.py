@@ -43,13 +43,14 @@ def test_published_fades() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        *(lambda: Polynomial(0.0), lambda: Cosine(warmup=1.0), lambda: Exponential(-1.0), lambda: Step(at=1.0)),
-        *(
-            lambda: Constant(-1.0),
-            lambda: Polynomial(2.0, start=-1.0),
-            lambda: Cosine(floor=-0.1),
-            lambda: Exponential(1.0, floor=math.inf),
-        ),
+        lambda: Polynomial(0.0),
+        lambda: Cosine(warmup=1.0),
+        lambda: Exponential(-1.0),
+        lambda: Step(at=1.0),
+        lambda: Constant(-1.0),
+        lambda: Polynomial(2.0, start=-1.0),
+        lambda: Cosine(floor=-0.1),
+        lambda: Exponential(1.0, floor=math.inf),
         lambda: Step(start=math.nan),
     ],
 )

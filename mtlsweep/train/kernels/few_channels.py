@@ -246,26 +246,22 @@ def correlated(  # type: ignore[no-untyped-def]
     m, here: of `tile`, and which of them are pixels. like: whose precision the factors are rounded to. DOWN: the stride. UP: between the
     pixels of what is given lie UP - 1 zeros (at most one). FLIP: the weights the other way round.
     """
-    n = tl.arange(0, CO)
+    n, k = tl.arange(0, CO), tl.arange(0, BLOCK_K)
     across, down, image = m % WO, (m // WO) % HO, m // (WO * HO)
     total = tl.zeros((BLOCK_M, CO), dtype=tl.float32)
-    if UP > 1:  # of the nine neighbours a pixel has those that are no zeros: one, two, two or four
-        k = tl.arange(0, BLOCK_K)
-        odd_line, odd_column = tl.program_id(0) % 4 // 2, tl.program_id(0) % 2
-        for tap in range((1 + odd_line) * (1 + odd_column)):
-            r, s = 1 - odd_line + tap // (1 + odd_column) * 2, 1 - odd_column + tap % (1 + odd_column) * 2
-            h, v = (down + r - 1) // 2, (across + s - 1) // 2
-            inside = here & (h < HI) & (v < WI)
-            a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
-            if FLIP:
-                r, s = 2 - r, 2 - s
-            b = tl.load(weights + r * W_R + s * W_S + k[:, None] * W_IN + n[None, :] * W_OUT)
-            total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
-    elif CI == BLOCK_K:
-        k = tl.arange(0, BLOCK_K)
-        for tap in range(9):
-            r, s = tap // 3, tap % 3
-            h, v = down * DOWN + r - 1, across * DOWN + s - 1
+    if CI == BLOCK_K:
+        if UP > 1:  # of the nine neighbours a pixel has those that are no zeros: one, two, two or four
+            odd_line, odd_column = tl.program_id(0) % 4 // 2, tl.program_id(0) % 2
+            taps = (1 + odd_line) * (1 + odd_column)
+        else:
+            taps = 9
+        for tap in range(taps):
+            if UP > 1:
+                r, s = 1 - odd_line + tap // (1 + odd_column) * 2, 1 - odd_column + tap % (1 + odd_column) * 2
+                h, v = (down + r - 1) // 2, (across + s - 1) // 2
+            else:
+                r, s = tap // 3, tap % 3
+                h, v = down * DOWN + r - 1, across * DOWN + s - 1
             inside = here & (h >= 0) & (h < HI) & (v >= 0) & (v < WI)
             a = tl.load(given + ((image * HI + h) * WI + v)[:, None] * CI + k[None, :], mask=inside[:, None], other=0.0)
             if FLIP:
@@ -273,7 +269,6 @@ def correlated(  # type: ignore[no-untyped-def]
             b = tl.load(weights + r * W_R + s * W_S + k[:, None] * W_IN + n[None, :] * W_OUT)
             total = tl.dot(a.to(like.dtype.element_ty), b.to(like.dtype.element_ty), total)
     else:  # too few channels for a product of their own: all nine neighbours are one
-        k = tl.arange(0, BLOCK_K)
         tap, c = k // CI, k % CI
         r, s = tap // 3, tap % 3
         h, v = down[:, None] * DOWN + r[None, :] - 1, across[:, None] * DOWN + s[None, :] - 1
