@@ -37,7 +37,11 @@ def take(studies: Sequence[Path], archive: Path) -> list[Path]:
     """
     finished = [(study, record) for study in studies for record in scan(study) if record.result]
     places = {record.path: archive / record.path.relative_to(study) for study, record in finished}
-    wrong = [f"{copy}: holds another result than {path}" for path, copy in places.items() if _differs(path, copy)]
+    wrong = [
+        f"{copy}: holds another result than {path}; remove it first if that is to take its place"
+        for path, copy in places.items()
+        if _differs(path, copy)
+    ]
     first: dict[Path, Path] = {}
     for path, copy in places.items():
         if first.setdefault(copy, path) != path and _differs(path, first[copy]):

@@ -5,11 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from conftest import ROOT, TINY, CommandLine
+from conftest import ROOT, TINY, CommandLine, Ended
 from omegaconf import OmegaConf
 
 GROUPS = ("model", "loss", "curriculum", "schedule", "data", "engine")
@@ -84,9 +85,35 @@ def test_value_beside_a_swept_choice_is_each_cells(cli: CommandLine, arguments: 
     assert re.findall(r"resnet20 (.+) cifar100 cosine200", ended.out) == variants
 
 
+@pytest.fixture
+def own_experiment(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """The command line where `experiment=own` is a file of this text."""
+
+    def command(text: str, *arguments: str) -> Ended:
+        file = tmp_path / "experiment" / "own.yaml"
+        file.parent.mkdir()
+        file.write_text(f"# @package _global_\n{text}\n")
+        monkeypatch.setattr("mtlsweep.swept.EXPERIMENTS", file.parent)
+        return cli("--config-dir", str(tmp_path), *arguments, "experiment=own", "dry_run=true")
+
+    return command
+
+
+@pytest.mark.parametrize("multirun", [["-m"], []])
+def test_value_beside_a_choice_that_an_experiment_sweeps_is_each_cells(own_experiment: Callable[..., Ended], multirun: list[str]) -> None:
+    ended = own_experiment("hydra: {mode: MULTIRUN, sweeper: {params: {loss: 'pcgrad,cagrad'}}}", *multirun, "loss.heads=weighted")
+    assert re.findall(r"resnet20 (.+) cifar100 cosine200", ended.out) == ["pcgrad[heads=weighted]", "cagrad[heads=weighted]"]
+
+
+@pytest.mark.parametrize("text", ["study: [", "- study"])
+def test_experiment_that_cannot_be_read_is_one_line(own_experiment: Callable[..., Ended], text: str) -> None:
+    ended = own_experiment(text, "-m", "loss=pcgrad,cagrad")
+    assert (ended.status, ended.err.count("\n"), ended.err[:7]) == (2, 1, "error: ")
+
+
 def test_value_that_one_of_the_swept_choices_does_not_know_is_a_mistake(cli: CommandLine) -> None:
     ended = cli("-m", "loss=haw,equal", "loss.beta=3", "dry_run=true")
-    assert (ended.status, ended.err) == (2, "error: loss.beta: no such key; loss has none\n")
+    assert (ended.status, ended.err) == (2, "error: loss.beta: no such key; mtlsweep.losses.equal.Equal has none\n")
 
 
 def test_interval_in_a_sweep_is_said_to_need_a_search(cli: CommandLine) -> None:
@@ -131,8 +158,8 @@ MISTAKES = [
     (["modle=resnet20"], "modle: no such key (model?); choose from checkpoint_seconds, curriculum,"),
     (["epochs=3"], "epochs: no such key (schedule.epochs?); choose from checkpoint_seconds,"),
     (["lanes=2"], "lanes: no such key (hydra.launcher.lanes?); choose from checkpoint_seconds,"),
-    (["loss=equal", "loss.betta=3"], "loss.betta: no such key; loss has none"),
-    (["loss=haw", "loss.betta=3"], "loss.betta: no such key (loss.beta?); loss has beta"),
+    (["loss=equal", "loss.betta=3"], "loss.betta: no such key; mtlsweep.losses.equal.Equal has none"),
+    (["loss=haw", "loss.betta=3"], "loss.betta: no such key (loss.beta?); mtlsweep.losses.haw.HAW has beta"),
     (["loss=haw", "+loss.betta=3"], "loss.betta: no such key; mtlsweep.losses.haw.HAW has beta"),
     (["loss=haw", "loss.beta=much"], "loss.beta=much: Value 'much' of type 'str' could not be converted to Float"),
     (["loss=haw", "loss.beta=-1", *TINY], "mtlsweep.losses.haw.HAW: beta must be at least 0"),
