@@ -114,6 +114,8 @@ class Composer:
     def _learn(self, compositions: Compositions, composition: Composition) -> None:
         """What is in an option's file, from a composition in which no other says anything of its group, as the known groups show."""
         options = {group: str(composition.choices.get(group)) for group in GROUPS}
+        if all((group, options[group]) in self._options for group in CALLS):
+            return
         values, resolved = (
             {(group, options[group]): OmegaConf.to_container(composition.config[group], resolve=resolve) for group in CALLS}
             for resolve in (False, True)
@@ -121,8 +123,10 @@ class Composer:
         known = {choice: self._options[choice] for choice in values if choice in self._options}
         if values != resolved or len(known) < len(values) - 1 or not known.items() <= values.items():
             return
-        asked_for = (text.partition("=")[0] for text in composition.overrides)  # an experiment sets values, too
-        if options.keys() >= set(asked_for) and all(compositions.is_alone(f"{group}/{option}") for group, option in options.items()):
+        others = {text.partition("=")[0] for text in composition.overrides} - options.keys()  # an experiment may set values, too
+        if all(compositions.leaves_alone(f"{group}/{composition.choices.get(group)}", GROUPS) for group in others) and all(
+            compositions.is_alone(f"{group}/{option}") for group, option in options.items()
+        ):
             self._options |= values
 
     def _look_up(self, chosen: Sequence[tuple[str, str]]) -> None:

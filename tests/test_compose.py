@@ -63,6 +63,7 @@ def test_cells_are_those_of_hydra(master: DictConfig, overrides: list[str]) -> N
     [
         [["model=resnet20", "model=resnet56", "model=vgg16bn"], ["loss=equal", "loss=haw", "loss=pcgrad"], ["seed=1", "seed=2"]],
         [["data=cifar100", "data=synthetic"], ["schedule=cosine200", "schedule=smoke"]],  # smoke sets sizes of the data, too
+        [["experiment=benchmark"], ["loss=equal", "loss=haw", "loss=dwa"], ["curriculum=none", "curriculum=step"]],
         [["experiment=proxy", "experiment=fade"], ["loss=equal", "loss=haw"], ["curriculum=none", "curriculum=step"]],
         [["logger=none", "logger=mlflow"], ["loss=haw", "loss=dwa"], ["seed=1", "save=last"]],
     ],
@@ -119,6 +120,10 @@ def test_what_is_wrong_is_said_in_hydras_words(master: DictConfig, wrong: str) -
     ("axes", "expected"),
     [
         ([["loss=equal", "loss=dwa"], [f"seed={seed}" for seed in range(5)]], [["loss=equal"], ["loss=dwa"]]),
+        (
+            [["experiment=benchmark"], ["loss=equal", "loss=dwa"], ["seed=1", "seed=2"]],
+            [["experiment=benchmark", "loss=equal"], ["experiment=benchmark", "loss=dwa"]],
+        ),
         (
             [["model=resnet20", "model=resnet56"], ["loss=equal", "loss=dwa", "loss=haw"]],
             [
