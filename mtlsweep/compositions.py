@@ -7,7 +7,6 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 
@@ -97,21 +96,22 @@ class Compositions:
 
     def leaves_alone(self, path: str, groups: Iterable[str]) -> bool:
         """Whether an option's file whose keys are the whole configuration's, as an experiment's, says nothing of these groups."""
-        file = self._file(path)
-        if file is None or file.header["package"] != "_global_":
-            return False
-        return not {"defaults", *groups} & {str(key) for key in file.config}
+        package, config = self._file(path)
+        return config is not None and package == "_global_" and not {"defaults", *groups} & {str(key) for key in config}
 
-    def _file(self, path: str) -> ConfigResult | None:
+    def _file(self, path: str) -> tuple[str | None, DictConfig | None]:
+        """Its package and what it says; nothing where it is no file, or no mapping."""
         source = next((source for source in self._loader.get_sources() if source.is_config(path)), None)
-        file = source.load_config(path) if source else None
-        return file if file and isinstance(file.config, DictConfig) else None
+        if source is None:
+            return None, None
+        file = source.load_config(path)
+        return file.header["package"], file.config if isinstance(file.config, DictConfig) else None
 
     def _asks_for_nothing_else(self, path: str) -> bool:
-        file = self._file(path)
-        if file is None or file.header["package"] is not None:
+        package, config = self._file(path)
+        if config is None or package is not None:
             return False
         here, suffix = path.rpartition("/")[0], "@_here_"
-        entries = [str(entry) for entry in file.config.get("defaults", [])]
+        entries = [str(entry) for entry in config.get("defaults", [])]
         parts = [f"{here}/{entry.removesuffix(suffix)}" for entry in entries if entry.endswith(suffix)]
         return len(parts) == len(entries) - entries.count("_self_") and all(self.is_alone(part) for part in parts)
