@@ -34,7 +34,7 @@ class Entry:
         name: of the option, `loss=<name>`.
         kind: "scalar" (a function of the losses), "Gram" (of the two gradients' inner products) or "gradient" (of the gradients).
         passes: forward (F) and backward (B) passes a step.
-        scale: whether the coarse loss's scale matters to the direction of the update. Where not, a fade changes nothing before it ends.
+        scale: whether the coarse loss's scale matters to the direction of the update. Where not, a fade turns none before it is 0.
         parameters: settings with their defaults, less the `loss/options` of all that combine gradients where they are at their defaults.
         state: what it learns or remembers: parameters and buffers.
         source: first line of its file: the method's name and paper.

@@ -82,7 +82,7 @@ class Step:
         _not_negative(start=self.start, floor=self.floor)
 
     def __call__(self, epoch: int, total_epochs: int) -> float:
-        return self.start if epoch < self.at * total_epochs else self.floor
+        return self.start if epoch / total_epochs < self.at else self.floor  # at * total_epochs would be rounded: 0.55 * 200 is above 110
 
 
 def _not_negative(**factors: float) -> None:

@@ -31,6 +31,13 @@ def test_step_falls_once() -> None:
     assert [Step(0.5, floor=0.25)(epoch, 6) for epoch in range(6)] == [1.0, 1.0, 1.0, 0.25, 0.25, 0.25]
 
 
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_step_falls_at_its_share_of_the_epochs(percent: int) -> None:
+    """0.55 * 200 is 110.00000000000001."""
+    fade = Step(percent / 100)
+    assert [sum(fade(epoch, total) for epoch in range(total)) for total in (100, 200, 300)] == [percent, 2 * percent, 3 * percent]
+
+
 def test_published_fades() -> None:
     """Those of the benchmark's leading entries: HAW's, the calibrated exponential's and the warm-up cosine's."""
     t = 120 / 200

@@ -17,6 +17,8 @@ from mtlsweep.losses.famo import FAMO
 from mtlsweep.losses.gated_valve import GatedValve
 from mtlsweep.losses.gls import GLS
 from mtlsweep.losses.go4align import GO4Align
+from mtlsweep.losses.haw import HAW
+from mtlsweep.losses.haw_reg import HAWReg
 from mtlsweep.losses.igb import IGB
 from mtlsweep.losses.imtl_l import IMTLL
 from mtlsweep.losses.log_sum import LogSum
@@ -140,6 +142,25 @@ def test_imtl_l_trains_as_uncertainty_does() -> None:
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad()
+
+
+LEARNED = [Uncertainty, UncertaintyClassification, UncertaintyWarmupCosine, HAW, HAWReg, IMTLL]
+
+
+@pytest.mark.parametrize("make", LEARNED)
+@pytest.mark.parametrize("gone", [0, 1])
+def test_what_is_learned_of_a_loss_that_is_0_stays_where_it_is(make: type[ScalarStrategy], gone: int) -> None:
+    """Its share of the sum has no minimum: under a curriculum that ends at 0 the weight would grow until it is infinite."""
+    strategy, losses = make(), (0.0 if gone == 0 else FINE, 0.0 if gone == 1 else COARSE)
+    optimizer = torch.optim.SGD(strategy.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
+    for _ in range(500):
+        optimizer.zero_grad()
+        value, _ = evaluate(strategy, losses, epoch=5)
+        optimizer.step()
+    (learned,) = strategy.parameters()
+    assert math.isfinite(value)
+    assert learned[gone] == 0.0
+    assert 0 < abs(learned[1 - gone]) < 5
 
 
 def drawn(seed: int, steps: int = 3, own: bool = True) -> list[list[float]]:

@@ -16,7 +16,8 @@ class DBMTL(GradientStrategy):
     has once the averages have settled; the first updates are shorter, by `1 - memory` and so on.
 
     Cost: 1 forward, 2 backward passes. State: k, and the two averages, of the length of the trunk's gradients each; about two such more for
-    the length of the call. The coarse loss's scale does not matter, not even a changing one: it cancels in g_i / L_i.
+    the length of the call. The coarse loss's scale does not matter to a step, not even a changing one: it cancels in g_i / L_i. (As of
+    `nash_mtl`, the coarse head learns more slowly under a fade with `heads=own`, and the trunk sees it.)
 
     Limits, where the gradients stay: identical gradients: twice the longer of both g_i / L_i; opposite ones cancel, whatever their lengths;
     a zero gradient leaves the other's g_i / L_i. A loss of exactly 0 is no task: its average is emptied, its weight is 0. Else the last

@@ -31,7 +31,7 @@ class FairGrad(GramStrategy):
     residuals, which are poor for gradients far from length 1. LibMTL scales the heads' gradients by the weights too.
 
     Args:
-        alpha: above 0; the larger, the fairer: the mean at 0 (not available), max-min in the limit. LibMTL's default is 1, which is
+        alpha: above 0; the larger, the fairer: the sum at 0 (not available), max-min in the limit. LibMTL's default is 1, which is
             nash_mtl; 2 here, so that the two differ. The paper's own choice was not verified.
     """
 

@@ -20,10 +20,11 @@ class FAMO(ScalarStrategy):
     whose loss has fallen less gains weight.
 
     Cost: 2 forward, 1 backward pass; the second forward pass evaluates the mini-batch under the new weights of the network. State: w, its
-    Adam moments and step count, the losses before the step. The coarse loss's scale does not matter, and a curriculum changes nothing
-    before 0: it scales a loss before and after a step alike.
+    Adam moments and step count, the losses before the step. The coarse loss's scale does not matter to the direction: a
+    curriculum scales a loss before and after a step alike. The length is c, which goes to 0 with a loss that is faded: a smaller learning
+    rate of everything, heads included.
 
-    Limits: a loss of exactly 0 drops out; the other has weight 1. Then delta is 0 for the first.
+    Limits: a loss of exactly 0 drops out; the other has weight 1 at once. Then delta is 0 for the first.
 
     The lower bounds b_k of the losses, L_k - b_k in the paper, are 0, the authors' default: a cross-entropy's bound. Authors, LibMTL and
     TorchJD add 1e-8 to every loss; here nothing is added, so that no scale is special. The authors' stand-alone class also clips the

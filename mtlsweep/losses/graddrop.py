@@ -24,8 +24,8 @@ class GradDrop(GradientStrategy):
     The paper masks the gradients of an activation, not of parameters: each is multiplied by the activation's sign and summed over the
     mini-batch, and one mask holds for all images. LibMTL does so at the trunk's output; TorchJD masks what gradients it is given, as here.
     The authors' code (Lingvo) adds 1e-7 to the sum of magnitudes, LibMTL too: far below that the draw is fair whatever the gradients. The
-    authors' also multiplies the update by its length over that of the sum, by default, in an option that is named for keeping the length;
-    `length=sum` keeps it.
+    authors' also changes the update's length by default: in one version (ae4d22f) to that of the sum, which is `length=sum` here, in
+    another (04e34dd) by the inverse of that factor.
 
     Args:
         fine_leak, coarse_leak: the fraction of what is dropped that is kept, in [0, 1]. 0 in the paper's "pure" form and in LibMTL, which

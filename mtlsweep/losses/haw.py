@@ -11,7 +11,7 @@ class HAW(Uncertainty):
     Equal to `uncertainty` of a coarse loss that is scaled by `(1 - t)^beta`. Published best on ResNet-20: 66.55 %.
 
     Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it; s follows the fade too, and so
-    undoes some of it.
+    undoes some of it. Limits: as of `uncertainty`.
 
     The entry's code was not at hand: this is its published formula.
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from mtlsweep.losses.base import ScalarStrategy
+from mtlsweep.losses.uncertainty import of_present
 
 
 class IMTLL(ScalarStrategy):
@@ -14,6 +15,8 @@ class IMTLL(ScalarStrategy):
 
     Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it.
 
+    Limits: a loss of exactly 0 drops out with its s, which weight decay alone then moves.
+
     As TorchJD. The paper's gradient balance is `imtl_g`; the two are not combined here, while LibMTL's IMTL is both at once. Not verified:
     the paper's base of the exponential and its optimizer for s.
     """
@@ -23,5 +26,6 @@ class IMTLL(ScalarStrategy):
         self.log_weights = nn.Parameter(torch.zeros(2))
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        fine_weight, coarse_weight = torch.exp(self.log_weights)
-        return fine_weight * fine_loss + coarse_weight * coarse_loss - self.log_weights.sum()
+        log_weights = of_present(self.log_weights, fine_loss, coarse_loss)
+        fine_weight, coarse_weight = torch.exp(log_weights)
+        return fine_weight * fine_loss + coarse_weight * coarse_loss - log_weights.sum()

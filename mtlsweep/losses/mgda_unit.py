@@ -12,8 +12,9 @@ class MGDAUnit(GramStrategy):
     The option `l2` of the normalisation in the authors' code and in LibMTL. The update's length, sqrt((1 + cosine) / 2), does not depend
     on the gradients' lengths. The update conflicts with neither gradient.
 
-    Cost: 1 forward, 2 backward passes. No parameters, no state. The coarse loss's scale does not matter: with a fade, nothing changes until
-    the coarse loss is exactly 0. Same direction as IMTL-G, Nash-MTL, FairGrad with alpha 1 and ConFIG.
+    Cost: 1 forward, 2 backward passes. No parameters, no state. The coarse loss's scale does not matter to a step: with a fade and
+    `heads=weighted` nothing changes until the coarse loss is exactly 0; with `heads=own` the coarse head learns more slowly, and sends
+    other gradients into the trunk. Same direction as IMTL-G, Nash-MTL, FairGrad with alpha 1 and ConFIG.
 
     Limits: identical gradients give their unit vector; opposite ones cancel to no update. Where one gradient is zero the other's unit
     vector is the update; where both are, the weights are 0. (LibMTL fails on a zero gradient.)

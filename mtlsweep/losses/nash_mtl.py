@@ -12,8 +12,10 @@ class NashMTL(GramStrategy):
     With n_i = |g_i| and c the gradients' cosine: weights `(1 / n1, 1 / n2) / sqrt(1 + c)`. The update's length is sqrt(2) whatever the
     gradients are, so the learning rate alone decides how far a step goes. It conflicts with neither gradient.
 
-    Cost: 1 forward, 2 backward passes. No parameters, no state. The coarse loss's scale does not matter: with a fade, nothing changes until
-    the coarse loss is exactly 0. Same direction as IMTL-G, FairGrad with alpha 1 (which is identical), ConFIG and MGDA on unit gradients.
+    Cost: 1 forward, 2 backward passes. No parameters, no state. The coarse loss's scale does not matter to a step: with a fade and
+    `heads=weighted` nothing changes until the coarse loss is exactly 0; with `heads=own` the coarse head learns more slowly, and sends
+    other gradients into the trunk. Same direction as IMTL-G, FairGrad with alpha 1 (which is identical), ConFIG and MGDA on unit
+    gradients.
 
     Limits: identical gradients: sqrt(2) times their unit vector. Opposite ones have no bisector: where 1 + c is below the rounding of the
     Gram matrix it is taken to be that rounding, which makes exactly opposite gradients cancel. A zero gradient is no task: the other's unit

@@ -18,11 +18,13 @@ class PCD(GramStrategy):
     Cost: 1 forward, 2 backward passes. State: the two averages. A constant scale of the coarse loss does not matter, a change of it does
     until the averages have followed.
 
-    Limits: identical or orthogonal gradients: along the fine one, with a little of the coarse; opposite ones: along the coarse one, as long
-    as the fine one, and no update with share = 0. A zero coarse gradient leaves the fine one, a zero fine one gives no update.
+    Limits: identical gradients: along them; orthogonal ones: along the fine one, with a little of the coarse; opposite ones: along the
+    coarse one, as long as the fine one, and no update with share = 0. A zero coarse gradient leaves the fine one, a zero fine one gives no
+    update.
 
     TorchJD adds 1e-8 to v_i, which matters to norms below 1e-3; there is no such constant here. It computes on the host.
-    Paper and authors' code were not read: the formulas are from TorchJD's implementation.
+    The paper was not read: the formulas are from TorchJD's implementation, and the authors' code (DaraVaram/priority-constrained-descent)
+    has the same.
 
     Args:
         share: tau of the paper, in [0, 1]; 0.02 in TorchJD.

@@ -21,8 +21,8 @@ class SDMGrad(GramStrategy):
     gets all of x: the update is pull / (2 (1 + pull)) of the other, 0.115 by default.
 
     The paper approaches the optimum by stochastic steps on x, with the Gram matrix of two further independent mini-batches; authors,
-    LibMTL and TorchJD do 20 steps of projected SGD (rate 10, momentum 0.5) from the last call's weights. Here one mini-batch gives both
-    the Gram matrix and the update, so its noise biases the weights. LibMTL's does not run on current releases of numpy.
+    LibMTL and TorchJD do 20 steps of projected SGD (rate 10, in LibMTL 5, momentum 0.5) from the last call's weights. Here one mini-batch
+    gives both the Gram matrix and the update, so its noise biases the weights. LibMTL's does not run on current releases of numpy.
 
     Args:
         pull: lambda of the paper, at least 0. 0.3 in the authors' experiments, LibMTL and TorchJD.

@@ -2,7 +2,7 @@
 
 import torch
 
-from mtlsweep.losses.uncertainty import Uncertainty
+from mtlsweep.losses.uncertainty import Uncertainty, of_present
 
 
 class UncertaintyClassification(Uncertainty):
@@ -10,9 +10,10 @@ class UncertaintyClassification(Uncertainty):
 
     At the minimum over s each weight is 1 / (2 L): half of `uncertainty`'s. The benchmark's `uncertainty` has s in place of s / 2.
 
-    Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it. LibMTL and TorchJD have the form
-    for regression only, `e^{-s} L / 2 + s / 2`.
+    Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it. Limits: as of `uncertainty`.
+    LibMTL and TorchJD have the form for regression only, `e^{-s} L / 2 + s / 2`.
     """
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        return super().forward(fine_loss, coarse_loss, epoch, total_epochs) - self.log_variances.sum() / 2
+        half = of_present(self.log_variances, fine_loss, coarse_loss).sum() / 2
+        return super().forward(fine_loss, coarse_loss, epoch, total_epochs) - half

@@ -3,7 +3,7 @@
 import torch
 
 from mtlsweep.curriculum import Cosine
-from mtlsweep.losses.uncertainty import Uncertainty
+from mtlsweep.losses.uncertainty import Uncertainty, of_present
 
 
 class UncertaintyWarmupCosine(Uncertainty):
@@ -13,6 +13,8 @@ class UncertaintyWarmupCosine(Uncertainty):
     fades. Published best on ResNet-20, ResNet-56 and VGG-16-BN: 68.60, 72.66 and 73.80 %.
 
     Cost: 1 forward, 1 backward pass. State: s. The coarse loss's scale matters until s has followed it.
+
+    Limits: as of `uncertainty`.
 
     The entry's code was not at hand: this is its published formula.
 
@@ -33,7 +35,8 @@ class UncertaintyWarmupCosine(Uncertainty):
         return self.fade(epoch, total_epochs)
 
     def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
-        fine_precision, coarse_precision = torch.exp(-self.log_variances)
-        fine_term = fine_precision * fine_loss + self.log_variances[0]
-        coarse_term = coarse_precision * coarse_loss + self.log_variances[1]
+        log_variances = of_present(self.log_variances, fine_loss, coarse_loss)
+        fine_precision, coarse_precision = torch.exp(-log_variances)
+        fine_term = fine_precision * fine_loss + log_variances[0]
+        coarse_term = coarse_precision * coarse_loss + log_variances[1]
         return fine_term + self.current_fade(epoch, total_epochs) * coarse_term

@@ -142,7 +142,7 @@ class Run:
         if self.strategy.scale_invariant and self._fades():
             yield (
                 "note: the direction of this strategy's update of the trunk does not depend on the coarse loss's scale: before it is "
-                "exactly 0 the curriculum changes the update's length and the coarse head's at most"
+                "exactly 0 the curriculum acts by the update's length and by how fast the coarse head learns at most"
             )
 
     def _fades(self) -> bool:
