@@ -272,3 +272,20 @@ def test_a_users_strategy_is_never_recorded(cli: CommandLine, monkeypatch: pytes
     assert tape.recorded == 0
     (run,) = (path.parent for path in Path("runs", "s").glob("**/run.json"))
     assert result(run)["engine"]["graph"] is False
+
+
+def test_a_model_with_layers_from_elsewhere_is_not_recorded(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python decides in a step would be decided once."""
+    Path("mine.py").write_text(
+        "import torch\nfrom mtlsweep.models import resnet\n"
+        "class Now(torch.nn.Identity):\n    pass\n"
+        "def build():\n    model = resnet(8, width=4)\n    model.trunk.append(Now())\n    return model\n"
+    )
+    monkeypatch.syspath_prepend(".")
+    tape = TapeRecorder()
+    record_with(tape, monkeypatch)
+    others = [text for text in TINY if not text.startswith("model.")]
+    ended = cli(*others, "~model.depth", "~model.width", "model._target_=mine.build", *STEPS)
+    assert ended.status == 0, ended
+    assert "note: the steps of a model with a Now may depend on more than the device's memory" in ended.out
+    assert tape.recorded == 0

@@ -128,9 +128,48 @@ def test_resnets_of_16_to_64_channels_can_be_fused_and_the_heads_of_other_networ
     assert all(fused.fits_wholly(resnet(depth)) for depth in (8, 20, 56))
     others = (resnet(20, width=32), vgg_bn(16))
     assert all(fused.fits(other) and not fused.fits_wholly(other) for other in others)
-    assert fused.fuse(others[1], torch.bfloat16, layers=True).trunk is None
-    assert fused.fuse(resnet(8), torch.bfloat16, layers=False).trunk is None
+    assert [bool(made and made.trunk) for made in (fuse(others[1], layers=True), fuse(resnet(8), layers=False))] == [False, False]
     assert not fused.fits(network())  # of four features
+
+
+def fuse(model: TwoHeads, layers: bool) -> Fused | None:
+    return fused.fuse(model, torch.bfloat16, layers)
+
+
+class OfAUser(nn.Module):
+    """Looks for the parameters that the fine loss depends on, as the benchmark's own PCGrad does."""
+
+    def forward(self, fine_loss: torch.Tensor, coarse_loss: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:
+        return fine_loss + coarse_loss
+
+
+@pytest.mark.parametrize(
+    ("model", "strategy", "expected"),
+    [
+        (resnet(8), make("equal"), (True, True)),
+        (resnet(8), OfAUser(), (True, False)),
+        (vgg_bn(11), make("equal"), (False, True)),
+        (vgg_bn(11), OfAUser(), (False, False)),
+    ],
+)
+def test_each_loss_has_a_graph_of_its_own_for_a_strategy_of_a_users(
+    model: TwoHeads, strategy: nn.Module, expected: tuple[bool, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused, "try_out", lambda *arguments: None)
+    trainer = build_trainer(model, strategy, built_in_images(CPU), replace(BF16, fused=True), RECIPE, seed=1)
+    assert (bool(trainer.fused and trainer.fused.trunk), bool(trainer.fused and trainer.fused.losses)) == expected
+    assert trainer.engine.fused is any(expected)
+
+
+def test_second_derivatives_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be 0."""
+    monkeypatch.setattr(two_losses, "losses", losses_in_torch)
+    monkeypatch.setattr(two_losses, "gradients", gradients_in_torch)
+    model = network()
+    losses = Network(model, fused=Fused(None, FusedHeads(model))).losses(model.trunk(batch().images), batch())
+    torch.autograd.grad(losses.fine, model.fine_head.weight, retain_graph=True)
+    with pytest.raises(RuntimeError, match=r"no second derivatives: engine\.fused=false has them"):
+        torch.autograd.grad(losses.fine, model.fine_head.weight, create_graph=True)
 
 
 @pytest.mark.parametrize("wrong", [False, True])

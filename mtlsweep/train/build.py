@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ def build_trainer(
     model = model.to(engine.device).to(memory_format=engine.memory_format)
     count_by_epoch(model)
     tried = _tried(schedule["batch_size"], len(images.train))
-    fused = _fused(model, [images.first(count, engine) for count in tried], engine, say) if engine.fused else None
+    fused = _fused(model, [images.first(count, engine) for count in tried], engine, _is_ours(strategy), say) if engine.fused else None
     engine = replace(engine, fused=fused is not None)
     if fused and fused.trunk:
         engine = replace(engine, compile=False)  # nothing is left to be compiled
@@ -89,13 +89,13 @@ def _taken_over(model: TwoHeads, tried: Sequence[torch.Tensor], engine: Engine, 
     return False
 
 
-def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, say: Callable[[str], None]) -> Fused | None:
-    """Kernels for the model's heads, and for its trunk where they do it."""
+def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, heads: bool, say: Callable[[str], None]) -> Fused | None:
+    """Kernels for the model's heads, where a strategy leaves their losses' graphs alone, and for its trunk where they do it."""
     from mtlsweep.train import fused
 
-    if not fused.fits(model):
+    made = fused.fuse(model, torch.bfloat16, engine.triton, heads) if fused.fits(model) else None
+    if made is None:
         return None
-    made = fused.fuse(model, torch.bfloat16, layers=engine.triton)
 
     def attempt() -> None:
         for batch in tried:
@@ -118,12 +118,24 @@ def _works(attempt: Callable[[], None], what: str, whose: str, say: Callable[[st
 
 def _record(trainer: Trainer) -> None:
     strategy = trainer.strategy
-    # Of a user's own class nothing is known, whatever it inherits.
-    if isinstance(strategy, Strategy) and strategy.capturable and type(strategy).__module__.startswith("mtlsweep.losses."):
+    others = _of_others(trainer.model)
+    if not others and _is_ours(strategy) and strategy.capturable:
         trainer.record = CudaRecorder()
         return
     trainer.engine = replace(trainer.engine, graph=False)
-    trainer.say("note: the steps of this strategy may depend on more than the device's memory: they are not recorded as CUDA graphs")
+    what = f"a model with a {others[0]}" if others else "this strategy"
+    trainer.say(f"note: the steps of {what} may depend on more than the device's memory: they are not recorded as CUDA graphs")
+
+
+def _is_ours(strategy: nn.Module) -> TypeGuard[Strategy]:
+    """Whether a strategy is one of this package's. Of a user's own class nothing is known, whatever it inherits."""
+    return isinstance(strategy, Strategy) and type(strategy).__module__.startswith("mtlsweep.losses.")
+
+
+def _of_others(model: nn.Module) -> list[str]:
+    """Names of a model's classes that are neither this package's nor torch's."""
+    classes = {type(module) for module in model.modules()}
+    return sorted(one.__name__ for one in classes if one.__module__.partition(".")[0] not in ("mtlsweep", "torch"))
 
 
 def _compile(trainer: Trainer) -> None:

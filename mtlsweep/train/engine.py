@@ -32,8 +32,9 @@ class Engine:
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
-        fused: whether there are more of these: the heads with their losses (`two_losses`) and, with `triton` and of a ResNet, each layer's
-            BatchNorm, shortcut and ReLU beside its convolution (`fused_forward`), of which nothing is left to be compiled.
+        fused: whether there are more of these: the heads with their losses (`two_losses`; not for a strategy of a user's) and, with
+            `triton` and of a ResNet, each layer's BatchNorm, shortcut and ReLU beside its convolution (`fused_forward`), of which nothing
+            is left to be compiled.
     """
 
     device: torch.device

@@ -25,16 +25,17 @@ def fits_wholly(model: TwoHeads) -> bool:
     return fits(model) and fused_trunk.fits(model.trunk) and not _hooked(model)
 
 
-def fuse(model: TwoHeads, precision: torch.dtype, layers: bool) -> Fused:
-    """The kernels for a model whose heads fit.
+def fuse(model: TwoHeads, precision: torch.dtype, layers: bool, heads: bool = True) -> Fused | None:
+    """The kernels for a model whose heads fit; None where none are wanted that fit.
 
     Args:
         model: on its device, channels last; it stays what it is.
         precision: of activations.
         layers: whether the trunk's are wanted too, if they fit.
+        heads: whether the heads' are. They are one operation for both losses, which hides which parameters each depends on.
     """
     trunk = fused_trunk.FusedTrunk(model.trunk, precision) if layers and fits_wholly(model) else None
-    return Fused(trunk, fused_heads.FusedHeads(model))
+    return Fused(trunk, fused_heads.FusedHeads(model) if heads else None) if trunk or heads else None
 
 
 def _hooked(*modules: torch.nn.Module) -> bool:

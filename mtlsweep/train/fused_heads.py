@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from mtlsweep.models import TwoHeads
 from mtlsweep.train.network import Batch, Losses
+from mtlsweep.train.once import once
 
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.two_losses import Head
@@ -49,7 +49,7 @@ class _Losses(torch.autograd.Function):
         return fine_loss, coarse_loss, correct
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, fine_arrives: torch.Tensor | None, coarse_arrives: torch.Tensor | None, _: None) -> Any:
         from mtlsweep.train.kernels import two_losses
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.autograd.function import once_differentiable
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
 from mtlsweep.train.batch_norm import CountedByEpoch
+from mtlsweep.train.once import once
 from mtlsweep.train.two_gradients import parts_of
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class _Trunk(torch.autograd.Function):
         return made[-1].output.mean((2, 3))
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, arrives: torch.Tensor) -> Any:
         from mtlsweep.train.kernels.fused_forward import Forward
 

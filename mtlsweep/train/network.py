@@ -41,11 +41,11 @@ class Fused(NamedTuple):
 
     Attributes:
         trunk: images to features; None: as it is.
-        losses: of features, in training.
+        losses: of features, in training; None: as they are.
     """
 
     trunk: "FusedTrunk | None"
-    losses: Callable[[torch.Tensor, Batch], Losses]
+    losses: Callable[[torch.Tensor, Batch], Losses] | None
 
 
 class Network:
@@ -99,7 +99,7 @@ class Network:
 
     def losses(self, features: torch.Tensor, batch: Batch) -> Losses:
         """The losses of features."""
-        if self._fused and self.model.training:
+        if self._fused and self._fused.losses and self.model.training:
             return self._fused.losses(features, batch)
         fine, coarse = self.logits(features)
         return Losses(cross_entropy(fine, batch.fine), cross_entropy(coarse, batch.coarse), self.correct(fine.detach(), batch))
