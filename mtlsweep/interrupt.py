@@ -18,6 +18,10 @@ _announced = threading.Event()
 _leave_by: list[float] = []
 
 
+class TimeIsUp(KeyboardInterrupt):
+    """The job's time is nearly up: time for a run between two epochs to leave, while others may come to the end of theirs."""
+
+
 @contextmanager
 def handled(handlers: Mapping[signal.Signals, Callable[[int, FrameType | None], object]]) -> Iterator[None]:
     """Within the block these signals are handled so; behind it as before."""
@@ -82,10 +86,10 @@ def check() -> None:
 
 
 def check_between() -> None:
-    """The same at the end of an epoch or between runs, where nothing would be lost: raise too if the job's time is nearly up."""
+    """The same at the end of an epoch or between runs, where nothing would be lost: raise `TimeIsUp` too if it nearly is."""
     check()
     if time_is_up():
-        raise KeyboardInterrupt
+        raise TimeIsUp
 
 
 def ending() -> bool:

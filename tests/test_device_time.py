@@ -51,6 +51,11 @@ def test_shares_of_runs_that_take_turns_add_up_to_the_time_of_all(monkeypatch: p
     shares = [fair.now() - first, fair.now() - second]
     assert shares == [8.0, 5.0]
     assert sum(shares) == clock.now
+    second = fair.now()
+    with fair.stopped():  # a third is built
+        clock.now += 7
+    clock.now += 2
+    assert fair.now() - second == 1
     fair.divide_by(0)
     ended = fair.now()
     clock.now += 1

@@ -10,6 +10,7 @@ import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine
 from trained import interrupt_after, metrics, result
 
+from mtlsweep.interrupt import TimeIsUp
 from mtlsweep.train.lanes import Job, Lane, Turns, take_turns
 
 CPU = torch.device("cpu")
@@ -149,6 +150,49 @@ def test_ctrl_c_in_one_runs_turn_interrupts_all_that_have_begun() -> None:
     with pytest.raises(KeyboardInterrupt):
         outcomes([lambda: waiting(0), pressing, lambda: waiting(2), lambda: waiting(3)], 3)
     assert interrupted == [0, 2]
+
+
+def test_at_the_end_of_a_jobs_time_every_run_comes_to_the_end_of_its_epoch() -> None:
+    ended, begun = [], []
+
+    def run(number: int, epoch: int) -> Generator[None, None, None]:
+        begun.append(number)
+        for step in range(40):
+            if step and step % epoch == 0 and step >= 6:
+                ended.append((number, step))
+                raise TimeIsUp
+            yield
+
+    with pytest.raises(TimeIsUp):
+        outcomes([lambda: run(0, 2), lambda: run(1, 9), lambda: run(2, 1)], 2)
+    assert ended == [(0, 6), (1, 9)]
+    assert begun == [0, 1]
+
+
+def test_a_run_that_cannot_begin_is_told_and_the_next_one_begins() -> None:
+    def refused() -> Lane:
+        raise RuntimeError("no stream")
+
+    told: list[object] = []
+    good: list[Job[object]] = [Job(lambda: Lane(drawing(0, 2), CPU), told.append) for _ in range(2)]
+    take_turns([Job(refused, told.append), Job(refused, told.append), *good, Job(refused, told.append)], 2)
+    assert [str(one) for one in told if isinstance(one, Exception)] == ["no stream"] * 3
+    assert sum(isinstance(one, list) for one in told) == 2
+
+
+def test_a_device_that_fails_while_it_is_waited_for_fails_its_run_only() -> None:
+    class Broken(Event):
+        def query(self) -> bool:
+            raise RuntimeError("an illegal memory access was encountered")
+
+    def waiting() -> Generator[Event | None, None, None]:
+        event = Broken()
+        yield event
+        event.query()
+
+    broken, healthy = outcomes([waiting, lambda: drawing(0, 5)], 2)
+    assert isinstance(broken, RuntimeError)
+    assert isinstance(healthy, list)
 
 
 def test_each_run_has_its_own_number_of_threads() -> None:

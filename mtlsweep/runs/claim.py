@@ -67,7 +67,7 @@ class Claim:
         self._stop.set()
         if error is None or isinstance(error, Taken):
             return
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = isinstance(error, KeyboardInterrupt | GeneratorExit)  # the latter where a run beside it ended the process
         with contextlib.suppress(Taken, OSError):  # a full disk must not hide what went wrong
             self._record_end(State.interrupted if interrupted else State.failed, error)
 

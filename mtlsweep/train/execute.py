@@ -11,7 +11,7 @@ from mtlsweep.runs import Claim, RunDirectory
 from mtlsweep.runs.signature import source_file
 from mtlsweep.settings import CALLS
 from mtlsweep.train.engine import resolve
-from mtlsweep.train.lanes import Lane, Turns
+from mtlsweep.train.lanes import Lane, Turns, fair_clock
 from mtlsweep.train.run import Run
 
 
@@ -41,7 +41,8 @@ def _turns(directory: RunDirectory, settings: dict[str, Any], display: Display, 
         finished = directory.result()  # by another process, between the caller's look and this claim
         if finished:
             return finished
-        run = Run(claim, settings, directory.describe(), display)
+        with fair_clock.stopped():
+            run = Run(claim, settings, directory.describe(), display)
         with run.tracked():
             with faults_named(run.strategy):
                 yield from run.train()

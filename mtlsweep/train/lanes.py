@@ -11,11 +11,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
+
+from mtlsweep.interrupt import TimeIsUp
 
 Result = TypeVar("Result")
 
@@ -85,7 +86,10 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether its next turn would do more than wait for the device."""
-        return self._awaited is None or self._awaited.query()
+        try:
+            return self._awaited is None or self._awaited.query()
+        except RuntimeError:  # of the device: the turn raises it again, where it is the run's
+            return True
 
     def interrupt(self) -> None:
         """End the run as Ctrl-C does; it records that it was interrupted."""
@@ -132,6 +136,15 @@ class FairClock:
         """From here on so many runs take turns."""
         self._sum, self._since, self._runs = self.now(), time.monotonic(), max(1, runs)
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Within the block, in which no run takes a turn, it does not go on."""
+        stopped_at = self.now()
+        try:
+            yield
+        finally:
+            self._sum, self._since = stopped_at, time.monotonic()
+
 
 fair_clock = FairClock()
 
@@ -152,19 +165,22 @@ def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
     """Execute runs, so many at a time; one that ends or fails ends alone.
 
     Raises:
-        KeyboardInterrupt: it came in a run's turn; all that had begun have been interrupted.
+        KeyboardInterrupt: it came in a run's turn; all that had begun have been interrupted. Where it is `TimeIsUp` each of them has ended
+            between two of its epochs, and no other was begun.
     """
     waiting = iter(jobs)
     going: dict[Lane, Job[Result]] = {}
+    time_is_up = False
     try:
         while True:
-            for job in islice(waiting, lanes - len(going)):
-                going[job.start()] = job
+            time_is_up = time_is_up or not _fill(going, waiting, lanes)
             fair_clock.divide_by(len(going))
+            if not going and time_is_up:
+                raise TimeIsUp
             if not going:
                 return
             for lane in ready(list(going)):
-                _take_turn(lane, going)
+                time_is_up |= not _take_turn(lane, going)
     except KeyboardInterrupt:
         for lane in going:
             lane.interrupt()
@@ -178,10 +194,32 @@ def ready(lanes: Sequence[Lane]) -> Sequence[Lane]:
     return found
 
 
-def _take_turn(lane: Lane, going: dict[Lane, Job[Any]]) -> None:
-    ended = _turn(lane)
+def _fill(going: dict[Lane, Job[Result]], waiting: Iterator[Job[Result]], lanes: int) -> bool:
+    """Begin runs while there are any and there is room; whether there is time for them."""
+    try:
+        while len(going) < lanes:
+            job = next(waiting, None)
+            if job is None:
+                break
+            try:
+                going[job.start()] = job
+            except (Exception, SystemExit) as error:
+                job.ended(error)
+    except TimeIsUp:
+        return False
+    return True
+
+
+def _take_turn(lane: Lane, going: dict[Lane, Job[Any]]) -> bool:
+    """Whether there is time for more than the runs that are going on: if not, the lane's has just left."""
+    try:
+        ended = _turn(lane)
+    except TimeIsUp:
+        del going[lane]
+        return False
     if ended is not None:
         going.pop(lane).ended(ended[0])
+    return True
 
 
 def _turn(lane: Lane) -> tuple[Any] | None:

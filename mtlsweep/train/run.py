@@ -98,13 +98,18 @@ class Run:
             if self.diverged:
                 return
             row = yield from self._epoch(epoch)
-            self.rows.append(row)
-            self.claim.write_metrics(self.rows)
-            self._report(epoch)
-            self._keep(epoch)
-            self.tracking.epoch(row)
+            with fair_clock.stopped():
+                self._ended(row)
             if epoch + 1 < self.epochs:
                 interrupt.check_between()
+
+    def _ended(self, row: Row) -> None:
+        """Record an epoch."""
+        self.rows.append(row)
+        self.claim.write_metrics(self.rows)
+        self._report(len(self.rows) - 1)
+        self._keep(len(self.rows) - 1)
+        self.tracking.epoch(row)
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
