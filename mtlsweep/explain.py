@@ -47,7 +47,8 @@ def _explain_override(override: str, error: BaseException) -> str:
     parent, dot, name = override.rpartition(".")
     node = cause.parent_node
     keys = sorted(str(key) for key in node if not str(key).startswith("_")) if isinstance(node, DictConfig) else []
-    owner = node.get("_target_", parent) if isinstance(node, DictConfig) and parent else parent  # of a sweep's options, which one
+    ours = isinstance(node, DictConfig) and parent and not parent.startswith("hydra.")
+    owner = node.get("_target_", parent) if ours else parent  # of a sweep's options, which one
     where = f"{owner} has {_join(keys)}" if parent else f"choose from {_join(key for key in keys if key != 'hydra')}"
     near = [f"{parent}{dot}{key}" for key in get_close_matches(name, keys)]
     meant = near or [key for key in _settings(node._get_root()) if key.rpartition(".")[2] == name]

@@ -138,7 +138,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(name: str, dtype: torch.dtyp
 
 
 def written_and_read(strategy: GradientStrategy) -> dict[str, Any]:
-    assert checkpoint.unsaved(strategy) == []
+    assert checkpoint.unsaved(strategy, checkpoint.parts(strategy)) == []
     model = torch.nn.Linear(1, 1)
     trainer: Any = SimpleNamespace(model=model, strategy=strategy, optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
     file = io.BytesIO()

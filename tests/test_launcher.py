@@ -233,6 +233,19 @@ def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None
     assert queue.largest_array() == 1001
 
 
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [({"7": "RUNNING"}, "starts again"), ({"7": "COMPLETING"}, "is being ended"), ({}, "is being ended"), (None, "starts again")],
+)
+def test_job_whose_time_is_up_starts_again_unless_slurm_is_ending_it(
+    states: dict[str, str] | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job.submitit, "JobEnvironment", lambda: Mock(job_id="7"))
+    monkeypatch.setattr(queue, "queued", lambda timeout: states)
+    monkeypatch.setattr(queue, "requeue", lambda number: number == "7")
+    assert expected in job._continue_later(True)
+
+
 def test_jobs_may_have_a_name_of_the_users() -> None:
     assert parse({}).job_name is None
     assert parse({"sbatch": {"job-name": "mine"}}).job_name == parse({"sbatch": {"job_name": "mine"}}).job_name == "mine"

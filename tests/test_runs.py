@@ -401,6 +401,14 @@ def test_run_whose_beginning_fails_is_recorded_as_failed(tmp_path: Path, monkeyp
     assert "No space left on device" in (directory / "run.log").read_text()
 
 
+def test_what_a_killed_owner_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    run = prepared(tmp_path)
+    for name in (".checkpoint.pt.17-0123abcd", ".best.pt.17-0123abcd"):
+        (run / name).write_bytes(b"half of it")
+    with Claim(run):
+        assert list(run.path.glob(".*.pt.*")) == []
+
+
 def test_processes_of_one_number_do_not_write_each_others_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in two containers that share a disk: one creates the file while the other is about to."""
     monkeypatch.setattr(os, "getpid", lambda: 7)

@@ -106,6 +106,21 @@ def test_strategy_that_cannot_be_saved_begins_again(cli: CommandLine, monkeypatc
     assert "attribute f cannot be saved" in (run / "run.log").read_text()
 
 
+@pytest.mark.parametrize("added", ["ema = torch.nn.Linear(1, 1)", "late = torch.nn.Parameter(torch.zeros(()))"])
+def test_strategy_that_grows_in_training_begins_again(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, added: str) -> None:
+    grows = f"""
+import torch
+class MultiTaskLoss(torch.nn.Module):
+    def forward(self, fine_loss, coarse_loss, epoch, total_epochs):
+        if not hasattr(self, "{added.split()[0]}"):
+            self.{added}
+        return fine_loss + coarse_loss
+"""
+    Path("my_loss.py").write_text(grows)
+    run = interrupted_then_resumed(cli, monkeypatch, 6, "loss=user/file", "loss.path=my_loss.py")
+    assert f"attribute {added.split()[0]}" in (run / "run.log").read_text()
+
+
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 def test_checkpoint_of_something_else_is_damaged(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     with monkeypatch.context() as patch:
@@ -340,4 +355,5 @@ def test_lines_are_the_benchmarks() -> None:
 
 
 def test_ordinary_modules_can_be_saved_whole() -> None:
-    assert checkpoint.unsaved(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))) == []
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    assert checkpoint.unsaved(module, checkpoint.parts(module)) == []

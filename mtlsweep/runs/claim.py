@@ -54,6 +54,8 @@ class Claim:
         if not files.create_json(self.directory.attempt_file(self.attempt), record):
             raise Taken("has just been taken by another process")
         try:
+            for partial in self.directory.path.glob(".*.pt.*"):  # of an owner that was killed while it wrote
+                partial.unlink(missing_ok=True)
             if self._anew:
                 self.directory.put_aside()
             files.write_text(self.directory / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(self._settings)))

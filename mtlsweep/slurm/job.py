@@ -71,7 +71,8 @@ def _continue_later(progressed: bool) -> str:
     job = submitit.JobEnvironment().job_id
     if not progressed:
         return "error: the time limit is too short for a single epoch; raise hydra.launcher.time"
-    # Not where it has been cancelled in the meantime: a cancelled job stays so.
-    if (queue.queued() or {}).get(job) != "RUNNING":
+    # Not where it has been cancelled in the meantime: a cancelled job stays so. Where SLURM does not say in time, that is less likely.
+    states = queue.queued(timeout=LEAVE_SECONDS / 4)
+    if states is not None and states.get(job) != "RUNNING":
         return f"job {job} is being ended"
     return f"time is up: job {job} starts again" if queue.requeue(job) else f"time is up, and SLURM does not start job {job} again"

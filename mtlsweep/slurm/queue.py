@@ -11,6 +11,9 @@ _DEFAULT_ARRAY = 1001
 # Ids in one call of scancel: a command line has an end.
 _IN_ONE_CALL = 1000
 
+# Seconds that a command may take.
+_PATIENCE = 60.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -36,18 +39,18 @@ class Job:
         return self.state in ("REQUEUE_HOLD", "SPECIAL_EXIT") or "held" in self.reason.lower()
 
 
-def listed() -> dict[str, Job] | None:
+def listed(timeout: float = _PATIENCE) -> dict[str, Job] | None:
     """This user's jobs that have not ended, array tasks one by one, by id; None: no answer."""
-    answer = _ask("squeue", "--me", "--noheader", "--array", "--format=%i|%A|%T|%r|%j")
+    answer = _ask("squeue", "--me", "--noheader", "--array", "--format=%i|%A|%T|%r|%j", timeout=timeout)
     if answer is None:
         return None
     jobs = (Job(*line.split("|", 4)) for line in answer.splitlines() if line.count("|") >= 4)
     return {job.id: job for job in jobs}
 
 
-def queued() -> dict[str, str] | None:
+def queued(timeout: float = _PATIENCE) -> dict[str, str] | None:
     """State of each of this user's jobs that have not ended, array tasks one by one, by id: `{"12_0": "RUNNING"}`; None: no answer."""
-    jobs = listed()
+    jobs = listed(timeout)
     return None if jobs is None else {name: job.state for name, job in jobs.items()}
 
 
@@ -87,9 +90,9 @@ def cancel(jobs: Sequence[str]) -> list[str]:
     return [job for job in jobs if job in left and left[job].state in ("PENDING", "REQUEUE_HOLD", "SPECIAL_EXIT", "RUNNING", "SUSPENDED")]
 
 
-def _ask(*command: str) -> str | None:
+def _ask(*command: str, timeout: float = _PATIENCE) -> str | None:
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout if answer.returncode == 0 else None

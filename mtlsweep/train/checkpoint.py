@@ -107,9 +107,22 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     trainer.optimizer.load_state_dict(checkpoint["optimizer"])
 
 
-def unsaved(strategy: nn.Module) -> list[str]:
-    """Names of a strategy's attributes that a checkpoint cannot hold. A run continued without them might end with other numbers."""
-    return [name for attributes in _attributes(strategy).values() for name, value in attributes.items() if not _can_be_saved(value)]
+def parts(strategy: nn.Module) -> frozenset[str]:
+    """Names of a strategy's modules and parameters."""
+    return frozenset(name for named in (strategy.named_modules(), strategy.named_parameters()) for name, _ in named)
+
+
+def unsaved(strategy: nn.Module, built: frozenset[str]) -> list[str]:
+    """Names of a strategy's attributes that a checkpoint cannot hold. A run continued without them might end with other numbers.
+
+    Args:
+        strategy: in training.
+        built: its `parts` when it had just been built. A module that was added later would not be there to be restored, and a parameter
+            would become the optimizer's.
+    """
+    added = sorted(parts(strategy) ^ built)
+    every = [item for attributes in _attributes(strategy).values() for item in attributes.items()]
+    return added or [name for name, value in every if not _can_be_saved(value)]
 
 
 def _attributes(strategy: nn.Module) -> dict[str, dict[str, Any]]:

@@ -60,6 +60,7 @@ class Run:
         # The strategy first: a checkpoint may hold objects of classes in its file.
         with seeded_torch(settings["seed"], "strategy"):
             self.strategy: nn.Module = build(settings["loss"])
+        self.built = checkpoint.parts(self.strategy)
         saved = self._read_checkpoint(engine)
         self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe())
         engine = engine.as_begun(self.progress.engine)
@@ -213,7 +214,7 @@ class Run:
             self.saved_at = time.monotonic()
 
     def _can_be_saved(self) -> bool:
-        unsaved = checkpoint.unsaved(self.strategy)
+        unsaved = checkpoint.unsaved(self.strategy, self.built)
         if unsaved and not self.unsaved:
             where = f"the strategy's attribute {unsaved[0]} cannot be saved"
             self._say(f"warning: {where}: there is no checkpoint, and if the run is interrupted it begins again at the first epoch")
