@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.canvas import GREY, Colour, entitle, folded, legend, name_panel, palette, panels, span
 from analysis.plots import Data
@@ -90,6 +91,7 @@ def _panel(axes: Axes, points: pd.DataFrame, looks: Mapping[str, _Look]) -> None
     front = near[near["front"]]
     axes.step(front["hours"], front["mean"], where="post", zorder=1, **_FRONT)
     axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))  # more labels run into each other where hours are small
     if points.empty:
         axes.set(xticks=[], yticks=[])
     else:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mtlsweep.errors import UserError
+from mtlsweep.study.folder import candidates
 
 
 def find_study(name: str) -> Path:
@@ -11,7 +12,7 @@ def find_study(name: str) -> Path:
     Raises:
         UserError: there is no such folder.
     """
-    for path in (Path(name), Path("runs") / name):
+    for path in candidates(name):
         if path.is_dir() or (path.suffix == ".csv" and path.is_file()):
             return path
     raise UserError(f"{name}: no such study (neither {name} nor {Path('runs') / name} is a folder or a CSV file)")

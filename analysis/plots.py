@@ -78,7 +78,7 @@ def figures(drawn_of: Data) -> dict[str, "Figure"]:
     try:
         from analysis.figures import draw
     except ModuleNotFoundError as error:
-        raise UserError(f"plots need {error.name}: pip install 'mtlsweep[plots]'") from error
+        raise UserError(f"plots need {error.name}: .venv/bin/pip install -e '.[plots]'") from error
     return draw(drawn_of)
 
 

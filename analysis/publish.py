@@ -1,5 +1,6 @@
 """What is published: the small files of runs, and the CSV, tables and report that are made of them and of nothing else."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from analysis.notes import apart, remarks
 from analysis.report import RESULTS, Choice, analyse
 from analysis.table import distinct
 from mtlsweep.errors import UserError
-from mtlsweep.runs import files
+from mtlsweep.runs import files, scan
 
 RUNS = "runs"
 TABLE = "table.md"
@@ -27,6 +28,8 @@ def publish(folder: Path, studies: Sequence[Path]) -> None:
     """
     runs = folder / RUNS
     new = take(studies, runs)
+    for study in studies:
+        _say_what_is_left_out(study)
     check(runs)
     frame = collect([runs])
     if frame.empty:
@@ -42,6 +45,14 @@ def table(frame: pd.DataFrame) -> str:
     found, _, below = analyse(frame, _choice(frame))
     parts = [*apart(distinct(frame)), render.markdown(found, remarks(frame, found), below)]
     return "\n\n".join(parts) + "\n"
+
+
+def _say_what_is_left_out(study: Path) -> None:
+    """Whoever sees the published table does not see these."""
+    left = [record.state.value for record in scan(study) if not record.result]
+    if left:
+        numbers = ", ".join(f"{number} {state}" for state, number in Counter(left).items())
+        print(f"left out of {study}, having no result: {numbers} (python -m analysis {study} shows them)")
 
 
 def _study(directory: Path) -> str:

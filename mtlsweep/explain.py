@@ -5,8 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.errors import InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from mtlsweep.errors import UserError
 
 _OPTION = re.compile(
     r"Could not find '(?:hydra/config/)?([^']+)'\s+Available options in '([^']+)':\s+(.*?)\s+(?:Config search path|$)", re.S
@@ -18,6 +21,10 @@ def explain(error: BaseException) -> str:
     """What is wrong and what would be right. (A `UserError` says it already, one line for each fault.)"""
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, UserError | TypeError):  # of a launcher or a sweeper
+        return str(error.__cause__)
+    if isinstance(error, OverrideParseException):
+        return _explain_grammar(error.override)
     text = str(error).strip()
     option = _OPTION.search(text)
     if option:
@@ -27,6 +34,8 @@ def explain(error: BaseException) -> str:
         if file != path and file.endswith(".py"):  # a strategy of one's own
             return f"loss={file}: no such option; a file is given as loss=user/file loss.path={file}"
         return f"{group}={name}: no such option{_perhaps(get_close_matches(name, options.split()))}; choose from {_join(options.split())}"
+    if "does not have a `_target_` field" in text:
+        return "a launcher's or a sweeper's file has no _target_: its defaults list must name one that has, as `- slurm`"
     if "does not support sweep type" in text:
         return "interval(...) is searched, not swept over: it needs hydra/sweeper=optuna"
     override = _OVERRIDE.search(text)
@@ -39,6 +48,15 @@ def explain(error: BaseException) -> str:
     )
 
 
+def _explain_grammar(override: str) -> str:
+    name, equals, value = override.partition("=")
+    if not equals:
+        return f"{override}: is no setting; one is given as KEY=VALUE"
+    value = value.strip("'\"")
+    twice = f"'{name}=\"{value}\"'"
+    return f"{override}: cannot be read; a value with other signs than letters of English, digits and -_./ has two pairs of quotes: {twice}"
+
+
 def _explain_override(override: str, error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     reason = str(cause or error).splitlines()[0]
@@ -46,6 +64,8 @@ def _explain_override(override: str, error: BaseException) -> str:
         return f"{override}: {reason}"
     parent, dot, name = override.rpartition(".")
     node = cause.parent_node
+    if parent == "loss.params":
+        return f"{override}: no such key; a parameter of a strategy of your own is added with a +: +{override}=..."
     keys = sorted(str(key) for key in node if not str(key).startswith("_")) if isinstance(node, DictConfig) else []
     ours = isinstance(node, DictConfig) and parent and not parent.startswith("hydra.")
     owner = node.get("_target_", parent) if ours else parent  # of a sweep's options, which one

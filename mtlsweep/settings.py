@@ -173,13 +173,13 @@ MOST_THREADS = 1024
 
 def _check_ranges(settings: Settings) -> None:
     schedule, data, engine = settings["schedule"], settings["data"], settings["engine"]
-    _at_least(settings, "seed", 0)
+    _check_seed(settings, "seed")
     _at_least(settings, "checkpoint_seconds", 0)
     for key in ("epochs", "batch_size"):
         _at_least(schedule, key, 1, "schedule.")
     for key in ("lr", "momentum", "weight_decay"):
         _at_least(schedule, key, 0, "schedule.")
-    _at_least(data, "seed", 0, "data.")
+    _check_seed(data, "seed", "data.")
     for key in ("train_size", "test_size"):
         if data[key] is not None:
             _at_least(data, key, 1, "data.")
@@ -189,12 +189,20 @@ def _check_ranges(settings: Settings) -> None:
         if engine["threads"] > MOST_THREADS:
             raise UserError(f"engine.threads={engine['threads']}: must be at most {MOST_THREADS}, the processors of the largest machines")
     _check_name(settings["study"])
+    if not settings["runs_dir"].strip():
+        raise UserError("runs_dir=: must name a folder")
     _check_sizes(schedule, data)
 
 
 def _at_least(group: Settings, key: str, bound: float, prefix: str = "") -> None:
     if group[key] < bound:
         raise UserError(f"{prefix}{key}={group[key]}: must be at least {bound}")
+
+
+def _check_seed(group: Settings, key: str, prefix: str = "") -> None:
+    _at_least(group, key, 0, prefix)
+    if group[key] >= 2**63:  # what a column of whole numbers holds
+        raise UserError(f"{prefix}{key}={group[key]}: must be below 2**63")
 
 
 def _check_name(study: str) -> None:

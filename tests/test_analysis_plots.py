@@ -220,4 +220,4 @@ def test_without_matplotlib_it_is_one_line(grid: Grid, monkeypatch: pytest.Monke
     monkeypatch.delitem(sys.modules, "analysis.figures", raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plots", str(grid.study)]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "analysis: plots need matplotlib: pip install 'mtlsweep[plots]'"
+    assert capsys.readouterr().err.splitlines()[-1] == "analysis: plots need matplotlib: .venv/bin/pip install -e '.[plots]'"

@@ -196,6 +196,10 @@ MISTAKES = [
     (["loss=[equal,haw]"], "loss: a run needs one option of this group, as loss=NAME"),
     (["~model"], "model: a run needs one option of this group"),
     (["~save"], "save: a run needs it, and the command takes it out"),
+    (["data.seed=9223372036854775808"], "data.seed=9223372036854775808: must be below 2**63"),
+    (["runs_dir="], "runs_dir=: must name a folder"),
+    (["runs_dir=a=b"], "runs_dir=a=b: cannot be read; a value with other signs than letters of English, digits and -_./ has two pairs"),
+    (["loss=user/file", "loss.path=afile.py", "loss.params.a=1"], "loss.params.a: no such key; a parameter of a strategy of your own is"),
     (["hydra/launcher=nope"], "hydra/launcher=nope: no such option; choose from"),
 ]
 

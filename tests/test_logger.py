@@ -363,7 +363,7 @@ def test_package_that_is_not_installed_is_one_line_before_anything_trains(
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
     ended = cli(*sweep, *TINY, f"logger={option}")
-    assert (ended.status, ended.err) == (2, f"error: logger={option} needs {package}: pip install 'mtlsweep[{option}]'\n")
+    assert (ended.status, ended.err) == (2, f"error: logger={option} needs {package}: .venv/bin/pip install -e '.[{option}]'\n")
     assert not list(tmp_path.glob("**/run.json"))
 
 

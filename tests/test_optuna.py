@@ -105,7 +105,7 @@ def test_search_has_as_many_trials_as_were_asked_for_in_all(cli: CommandLine, tm
     more = cli(*FADE, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2")
     assert more.status == 0
     assert "2 of 3 trials done" in more.out
-    assert re.search(r"best: \d+\.\d\d % in trial \d: curriculum.power=.*, curriculum.floor=", more.out)
+    assert re.search(r"best: \d+\.\d\d % of the held-out images in trial \d: curriculum.power=.*, curriculum.floor=", more.out)
     assert "selected" in more.out
     assert len(results(tmp_path)) == 3
     assert first.items() <= results(tmp_path).items()

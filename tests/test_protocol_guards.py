@@ -27,7 +27,7 @@ from mtlsweep.protocol.ledger import Ledger
 from mtlsweep.protocol.lock import locked
 from mtlsweep.protocol.probe import find_fault
 from mtlsweep.protocol.request import Request
-from mtlsweep.protocol.results import read_run
+from mtlsweep.protocol.results import read_run, summary
 from mtlsweep.protocol.rules import MODELS, SETTING, departures, setting_of
 from mtlsweep.protocol.verification import verify
 
@@ -426,3 +426,9 @@ def test_leaderboard_of_nothing_is_refused(competition: Path) -> None:
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.endswith("mtlsweep.protocol: nothing to show: no submitted entry and no run of the benchmark's setting\n")
     assert board(competition, "nowhere").status == 2
+
+
+def test_an_architecture_all_of_whose_runs_diverged_is_a_result() -> None:
+    completed, diverged = ({"status": status, "best": 67.1} for status in ("completed", "diverged"))
+    assert summary("resnet20", {"42": completed, "123": diverged}) == "resnet20 67.10 (n=1, 1 diverged)"
+    assert summary("resnet20", {"42": diverged, "123": diverged}) == "resnet20 (n=0, 2 diverged)"

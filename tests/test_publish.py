@@ -42,7 +42,9 @@ def test_finished_runs_enter_and_all_is_made_of_them(study: Path, tmp_path: Path
     finished(study, "fine_only", best=53.0)
     fail(make_cell(study, loss="dwa"), "no matter")
     assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
-    assert "2 new runs, 2 in all" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "2 new runs, 2 in all" in out
+    assert f"left out of {study}, having no result: 1 failed" in out
     rows = pd.read_csv(tmp_path / "results" / "results.csv")
     assert (set(rows["best_fine_acc"]), set(rows["study"])) == ({52.5, 53.0}, {"first"})
     assert "-0.50" in (tmp_path / "results" / "table.md").read_text()

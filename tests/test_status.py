@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from studies import Grid, complete, fail, interrupt, log_epochs, make_cell, prepare
 
+from analysis.find import find_study as analysis_find_study
 from mtlsweep.__main__ import main
 from mtlsweep.errors import UserError
 from mtlsweep.pipe import exit_with
@@ -249,7 +250,7 @@ def test_study_may_have_the_name_of_another_folder(study: Path, capsys: Capture)
     complete(make_cell(study.with_name("data")), 50.0, 50.0)
     Path("data").mkdir()
     Path("conf").mkdir()
-    assert find_study("data") == Path("runs/data")
+    assert find_study("data") == analysis_find_study("data") == Path("runs/data")
     assert "conf: not a study" in say(capsys, "status", "conf", status=2)
 
 
@@ -264,7 +265,7 @@ def test_cell_is_found_by_words_of_its_name(study: Path) -> None:
     assert [entry.name for entry in find_cells(survey, ["haw", "seed 4"])] == ["resnet20 haw seed 4"]
     assert len(find_cells(survey, ["reg"])) == 2
     assert len(find_cells(survey, ["haw", "synthetic"])) == 2
-    with pytest.raises(UserError, match="reg: no such cell in runs/s; it has\n  resnet20 haw seed 4"):
+    with pytest.raises(UserError, match="reg: no such cell with these whole words in its name in runs/s; it has\n  resnet20 haw seed 4"):
         find_cells(survey, ["reg"], parts=False)
 
 

@@ -182,6 +182,10 @@ FAULTS = {
         written("return fine_loss", arguments="self, fine_loss, coarse_loss"),
         ": MultiTaskLoss.forward must take (fine_loss, coarse_loss, epoch, total_epochs): too many positional arguments",
     ),
+    "other_order": (
+        written("return fine_loss", arguments="self, coarse_loss, fine_loss, epoch, total_epochs"),
+        ": MultiTaskLoss.forward takes (coarse_loss, fine_loss, epoch, total_epochs); passed are (fine_loss, coarse_loss, ",
+    ),
     "epoch_end_takes": (
         written("return fine_loss") + "\n    def on_epoch_end(self):\n        pass\n",
         ": MultiTaskLoss.on_epoch_end must take (mean_losses): too many positional arguments",
@@ -233,6 +237,8 @@ SOUND = {
     "double": written("return (fine_loss + coarse_loss).double()"),
     "half": written("return (fine_loss + coarse_loss).half()"),
     "of_shape_one": written("return (fine_loss + coarse_loss).view(1)"),
+    "other_names": written("return a + b", arguments="self, a, b, t, of"),
+    "coarse_only": written("return coarse_loss"),
     "own_forward": written("pass", "self.forward = lambda fine_loss, *rest: fine_loss").replace("def forward", "def other"),
 }
 DIVERGES = written("return fine_loss * (float('nan') if epoch == 1 else 1.0)")
@@ -281,6 +287,11 @@ def test_fault_is_one_line_that_names_the_file(name: str, sweep: tuple[Path, End
     status = read(run / "status.json")
     assert status["state"] == "failed"
     assert line.startswith(f"failed: {status['error']}")
+
+
+def test_strategy_that_leaves_the_fine_loss_out_is_told(sweep: tuple[Path, Ended]) -> None:
+    warned = {name for name in SOUND if "did not depend on the fine loss" in (run_of(name, sweep[0]) / "run.log").read_text()}
+    assert warned == {"coarse_only"}
 
 
 def test_nan_after_the_first_step_is_divergence(sweep: tuple[Path, Ended]) -> None:

@@ -92,7 +92,8 @@ class SearchSweeper(Sweeper):
             console.print("all combinations of these values have been tried")
         best = search.best
         if best:
-            console.print(f"best: {best.value:.2f} % in trial {best.number}: {in_words(best.params)}")
+            on = "held-out" if self._config.data.validation else "TEST"
+            console.print(f"best: {best.value:.2f} % of the {on} images in trial {best.number}: {in_words(best.params)}")
         if failed:
             raise CellFailed("a trial failed")
 

@@ -104,7 +104,7 @@ def need(option: str, *packages: str) -> None:
     for package in packages:
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:  # a folder that happens to have the name
-            raise UserError(f"logger={option} needs {package}: pip install 'mtlsweep[{option}]'")
+            raise UserError(f"logger={option} needs {package}: .venv/bin/pip install -e '.[{option}]'")
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -100,6 +100,14 @@ def _check_interface(file: Path, strategy: nn.Module) -> None:
             inspect.signature(getattr(strategy, method, lambda *_: None)).bind(*arguments)
         except (TypeError, ValueError) as error:
             raise UserError(f"{file.name}: {CLASS}.{method} must take ({', '.join(arguments)}): {error}") from error
+    _check_order(file, list(inspect.signature(strategy.forward).parameters))
+
+
+def _check_order(file: Path, given: Sequence[str]) -> None:
+    """Arguments may have any names, but not each other's: they are passed by their places."""
+    expected = INTERFACE["forward"]
+    if any(name in expected and name != own for name, own in zip(given, expected, strict=False)):
+        raise UserError(f"{file.name}: {CLASS}.forward takes ({', '.join(given)}); passed are ({', '.join(expected)}), in this order")
 
 
 @contextmanager

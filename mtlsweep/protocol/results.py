@@ -83,7 +83,7 @@ def summary(model: str, seeds: dict[str, dict[str, Any]]) -> str:
     """`resnet20 67.10 (n=3)`, and how many diverged."""
     found = accuracies(seeds)
     diverged = len(seeds) - len(found)
-    words = [f"{fmean(found):.2f}"] * bool(found) + [f"(n={len(found)}{f', {diverged} diverged' if diverged else ''})"]
+    words = ([f"{fmean(found):.2f}"] if found else []) + [f"(n={len(found)}{f', {diverged} diverged' if diverged else ''})"]
     return f"{model} {' '.join(words)}"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs import label
+from mtlsweep.study.folder import candidates, is_study
 from mtlsweep.study.survey import Entry, Survey
 
 # Choices that are listed where a name is not clear.
@@ -17,10 +18,9 @@ def find_study(name: str) -> Path:
     Raises:
         UserError: there is no such folder, or it holds neither runs nor sweeps.
     """
-    folders = [path for path in (Path(name), Path("runs") / name) if path.is_dir()]
-    for path in folders:  # a study may have the name of another folder that is here, as data and results are
-        if _is_study(path):
-            return path
+    folders = [path for path in candidates(name) if path.is_dir()]
+    if folders and is_study(folders[0]):
+        return folders[0]
     if folders:
         raise UserError(f"{' and '.join(map(str, folders))}: not a study (it holds neither runs nor sweeps)")
     raise UserError(f"{name}: no such study (neither {name} nor {Path('runs') / name} is a folder)")
@@ -63,7 +63,8 @@ def find_cells(survey: Survey, words: Sequence[str], parts: bool = True) -> list
         found = [entry for entry in survey.entries if matches(wanted, texts[entry.path])]
         if found:
             return found
-    raise UserError(f"{' '.join(words)}: no such cell in {survey.study}; it has\n{choices(survey.entries)}")
+    how = "" if parts else " with these whole words in its name"
+    raise UserError(f"{' '.join(words)}: no such cell{how} in {survey.study}; it has\n{choices(survey.entries)}")
 
 
 def choices(entries: Sequence[Entry]) -> str:
@@ -71,10 +72,6 @@ def choices(entries: Sequence[Entry]) -> str:
     lines = [f"  {entry.name} ({entry.word}): {entry.path}" for entry in entries[:SHOWN]]
     more = [f"  ... and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
     return "\n".join(lines + more)
-
-
-def _is_study(path: Path) -> bool:
-    return any(path.glob(".sweeps/*/cells-*.json")) or any(path.glob("*/*/*/*/run.json"))
 
 
 def _at(survey: Survey, path: Path) -> Entry | None:

@@ -107,6 +107,8 @@ class Run:
     def _ended(self, row: Row) -> None:
         """Record an epoch."""
         self.rows.append(row)
+        if len(self.rows) == 1 and row["fine_weight"] == 0:
+            self._say("warning: in the first epoch what was minimised did not depend on the fine loss: its effective weight is 0")
         self.claim.write_metrics(self.rows)
         self._report(len(self.rows) - 1)
         self._keep(len(self.rows) - 1)
