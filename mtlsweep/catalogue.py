@@ -50,8 +50,8 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """The strategies that `loss=glob(*)` stands for, by name."""
-    return [_entry(path) for path in sorted(OPTIONS.glob("*.yaml"))]
+    """The strategies that `loss=glob(*)` stands for, by name; without options that are another's, as a user's file by a name of its own."""
+    return [_entry(path) for path in sorted(OPTIONS.glob("*.yaml")) if "_target_" in OmegaConf.load(path)]
 
 
 def call_of(option: Path) -> Settings:
