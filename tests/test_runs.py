@@ -16,7 +16,7 @@ from mtlsweep.errors import UserError
 from mtlsweep.runs import Cell, Claim, Result, RunDirectory, State, Status, SweepRecord, Taken, files, scan
 from mtlsweep.runs import owner as owner_module
 from mtlsweep.runs import signature as signature_module
-from mtlsweep.runs.owner import STALE_SECONDS, Owner, is_gone
+from mtlsweep.runs.owner import SILENT_SECONDS, STALE_SECONDS, Owner, is_gone
 from mtlsweep.runs.signature import identity, signature
 
 
@@ -339,6 +339,17 @@ def test_slurm_is_asked_about_a_job_on_another_host(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     old = STALE_SECONDS + 1 if not gone else 0  # SLURM's word stands against the heartbeat
     assert is_gone(elsewhere(slurm_job="5"), old) is gone
+
+
+@pytest.mark.parametrize(("age", "gone"), [(10, False), (SILENT_SECONDS + 1, True)])
+def test_job_that_slurm_does_not_know_may_be_another_clusters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float, gone: bool
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Invalid job id specified' >&2\nexit 1\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert is_gone(elsewhere(slurm_job="5"), age) is gone
 
 
 def test_heartbeat_decides_where_slurm_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ import psutil
 HEARTBEAT_SECONDS = 20
 # An owner on another host that cannot be asked about counts as gone after this long without a heartbeat.
 STALE_SECONDS = 300
+# Without one for so long it may be of a job that SLURM has forgotten, minutes after its end; else the job is another cluster's.
+SILENT_SECONDS = 3 * HEARTBEAT_SECONDS
 
 # Two readings of a process's start time may differ by rounding and clock adjustment; a reused pid differs by much more.
 _SAME_START_SECONDS = 2.0
@@ -90,7 +92,7 @@ def is_gone(owner: Owner, heartbeat_age: float) -> bool:
             return jobs[owner.slurm_job] not in _ACTIVE
         if heartbeat_age > STALE_SECONDS:  # it has ended, or is somebody else's and silent
             return True
-    ended = _slurm_job_ended(owner.slurm_job) if owner.slurm_job else None
+    ended = _slurm_job_ended(owner.slurm_job, heartbeat_age) if owner.slurm_job else None
     return heartbeat_age > STALE_SECONDS if ended is None else ended
 
 
@@ -134,15 +136,15 @@ def answered(jobs: Mapping[str, str] | None) -> Iterator[None]:
         _listed.reset(token)
 
 
-def _slurm_job_ended(job: str) -> bool | None:
+def _slurm_job_ended(job: str, heartbeat_age: float) -> bool | None:
     """Whether SLURM says that a job's processes are gone; None where it cannot be asked."""
     try:
         answer = subprocess.run(["squeue", "-h", "-j", job, "-o", "%A %T"], capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if answer.returncode:
-        # squeue forgets a job some minutes after its end; any other failure is no answer.
-        return True if "Invalid job id" in answer.stderr else None
+        # Any other failure is no answer.
+        return True if "Invalid job id" in answer.stderr and heartbeat_age > SILENT_SECONDS else None
     # One task of an array has the array's own id, for which squeue lists all of them.
     states = {state for found, state in map(str.split, filter(str.strip, answer.stdout.splitlines())) if found == job}
     return not _ACTIVE & states
