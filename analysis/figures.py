@@ -71,6 +71,8 @@ def _lines(axes: Axes, rows: pd.DataFrame, column: str, data: Data) -> None:
             style="strategy", style_order=order, dashes={name: dash or "" for name, dash in dashes.items()},
         )  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not rows.empty and rows[column].min() >= 0:
+        axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))  # of a mean near 0 the band would go below
 
 
 def _explain(figure: Figure, data: Data, drawn: set[str]) -> None:
