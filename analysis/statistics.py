@@ -1,6 +1,7 @@
 """What differences between seeds allow to be said. Everything is computed by scipy, which is imported only when something is to be tested.
 
-A difference is always of two runs of one seed (a pair): they share initialisation and the order of the images. All tests are two-sided.
+A difference is of two runs of one seed (a pair), which share initialisation and the order of the images; only that of `welch` is of runs
+that share nothing. All tests are two-sided.
 """
 
 from bisect import bisect_left
@@ -75,6 +76,17 @@ def estimate(values: Sequence[float]) -> Estimate:
     result = stats.ttest_1samp(values, 0.0)
     low, high = result.confidence_interval(1 - LEVEL)
     return Estimate(n, mean, float(stats.tstd(values)), float(low), float(high), float(result.pvalue))
+
+
+def welch(values: Sequence[float], others: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the difference of two means, values less others, for unequal variances (Welch, Biometrika 34, 1947); None where
+    either shows no spread (one value, or all of them equal)."""
+    if estimate(values).low is None or estimate(others).low is None:
+        return None
+    from scipy import stats
+
+    low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(1 - LEVEL)
+    return float(low), float(high)
 
 
 def permutation(differences: Sequence[float]) -> Permutation:
