@@ -13,7 +13,7 @@ from analysis.baseline import BASELINE, RESOLVE, Comparison, compare
 from analysis.collect import collect, write_csv
 from analysis.measures import MEANINGS
 from analysis.notes import apart, remarks
-from analysis.results import read_results
+from analysis.results import merged, read_results
 from analysis.sheet import Sheet, sheets
 from analysis.table import Table, distinct, measured, tables
 from mtlsweep.errors import UserError
@@ -99,9 +99,10 @@ def gather(studies: Sequence[Path]) -> pd.DataFrame:
     """The runs of some studies or results CSVs; the `results.csv` of each study is written.
 
     Raises:
-        UserError: a folder holds no runs and no sweep that asked for any, or a CSV is not to be read.
+        UserError: a folder holds no runs and no sweep that asked for any, a CSV is not to be read, or two of them have different results of
+            a run.
     """
-    return pd.concat([read_results(study) if study.is_file() else _gather(study) for study in studies], ignore_index=True)
+    return merged([(study, read_results(study) if study.is_file() else _gather(study)) for study in studies])
 
 
 def _gather(study: Path) -> pd.DataFrame:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.cells import read_cells, refuse
+from analysis.measures import MEASURES
 from analysis.names import bracket
 from analysis.row import COLUMNS, GROUPS, OF_GROUPS
 from analysis.table import ended
@@ -18,6 +20,12 @@ from mtlsweep.runs import State
 REQUIRED = ("model", "loss", "seed", "best_fine_acc")
 
 _EPOCHS = "schedule.epochs"
+
+# What a run is told from others by, whatever its signature.
+_CELL = ["setting", "model_key", "loss_key", "seed"]
+
+# Percentage points: files round, and accuracies over 10,000 images differ by 0.01 or not at all.
+_ROUNDING = 1e-3
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -41,6 +49,20 @@ def read_results(path: Path) -> pd.DataFrame:
     _check(path, frame)
     _say_passed_over(path, frame)
     return _check_unique(path, _whole(path.stem, frame.reset_index(drop=True)))
+
+
+def merged(inputs: Sequence[tuple[Path, pd.DataFrame]]) -> pd.DataFrame:
+    """The runs of some studies and files. One that several of them have under different signatures, as where a file was written without
+    them, gets that of the first, and so counts once (see `table.distinct`).
+
+    Raises:
+        UserError: such a run has different results.
+    """
+    runs = pd.concat([frame for _, frame in inputs], ignore_index=True)
+    source = pd.Series([place for place, (_, frame) in enumerate(inputs) for _ in range(len(frame))], index=runs.index, dtype="int64")
+    _check_agree([path for path, _ in inputs], runs.assign(source=source)[runs["status"] == State.completed.value])
+    cells = runs.assign(source=source).groupby(_CELL)[["source", "signature"]].transform("first")
+    return runs.assign(signature=runs["signature"].where(source == cells["source"], cells["signature"]))
 
 
 def _statuses(path: Path, frame: pd.DataFrame) -> pd.Series:
@@ -142,8 +164,22 @@ def _digest(settings: dict[str, str]) -> str:
 def _check_unique(path: Path, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame, if no two completed runs are told apart by nothing."""
     done = frame[frame["status"] == State.completed.value]
-    twice = done[done.duplicated(["setting", "model_key", "loss_key", "seed"])]
+    twice = done[done.duplicated(_CELL)]
     if len(twice):
-        row = twice.iloc[0]
-        raise UserError(f"{path}: two rows for {row['model_variant']} {row['variant']} seed {row['seed']} under one setting")
+        raise UserError(f"{path}: two rows for {_named(twice.iloc[0])}")
     return frame
+
+
+def _check_agree(paths: Sequence[Path], done: pd.DataFrame) -> None:
+    """Raise UserError where inputs have different results of a run, and no signature says that it is the same run (that is a note)."""
+    measures = list(MEASURES.values())
+    first = done.groupby(_CELL)[["source", "signature", *measures]].transform("first")
+    unlike = ((done[measures] - first[measures]).abs() > _ROUNDING).any(axis=1)
+    wrong = done[unlike & (done["source"] != first["source"]) & (done["signature"] != first["signature"])]
+    if len(wrong):
+        both = f"{paths[first['source'][wrong.index[0]]]} and {paths[wrong['source'].iloc[0]]}"
+        raise UserError(f"{both}: two results for {_named(wrong.iloc[0])}; `compare` sets them side by side")
+
+
+def _named(row: pd.Series) -> str:
+    return f"{row['model_variant']} {row['variant']} seed {row['seed']} under one setting"

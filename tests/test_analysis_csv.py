@@ -11,6 +11,7 @@ from studies import complete, fail, make_cell
 from analysis.__main__ import main
 from analysis.collect import collect, write_csv
 from analysis.notes import notes
+from analysis.report import gather
 from analysis.results import read_results
 from analysis.table import Table, tables
 
@@ -141,6 +142,50 @@ def test_a_failed_run_without_a_path_is_named_by_what_it_is(ours: pd.DataFrame, 
     assert main([str(tmp_path / "nopath.csv")]) == 0
     assert "failed: demo/resnet20/equal/seed1: RuntimeError: no" in capsys.readouterr().out
     assert main(["report", str(tmp_path / "nopath.csv")]) == 0
+
+
+# ----------------------------------------------------------------------------------------------------------------- several inputs
+
+
+def unsigned(ours: pd.DataFrame, folder: Path, **changes: pd.Series) -> Path:
+    """The study's completed runs as a file that has lost their signatures."""
+    ours[ours["status"] == "completed"].drop(columns="signature").assign(**changes).to_csv(folder / "unsigned.csv", index=False)
+    return folder / "unsigned.csv"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_run_of_a_study_and_of_a_file_without_signatures_counts_once(
+    ours: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str], turned: bool
+) -> None:
+    inputs = [tmp_path / "demo", unsigned(ours, tmp_path)]
+    assert main([str(path) for path in (inputs[::-1] if turned else inputs)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "61.50 ± 0.71 n=2" in text
+    assert "2 runs found more than once (same signature) and counted once." in text
+
+
+def test_a_run_of_two_files_counts_once(ours: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours.to_csv(tmp_path / "signed.csv", index=False)
+    assert main([str(tmp_path / "signed.csv"), str(unsigned(ours, tmp_path))]) == 0
+    assert "61.50 ± 0.71 n=2" in capsys.readouterr().out
+
+
+def test_a_run_that_one_input_has_only_failed_is_the_completed_one(ours: pd.DataFrame, tmp_path: Path) -> None:
+    path = unsigned(ours, tmp_path)
+    pd.read_csv(path).assign(loss="equal").query("seed == 1").drop(columns=["variant"]).assign(
+        loss_key=ours.loc[ours["loss"] == "equal", "loss_key"].iloc[0]
+    ).to_csv(path, index=False)
+    (table,) = tables(gather([tmp_path / "demo", path]))
+    assert (table.rows["equal"][0].n, table.rows["equal"][0].absent) == (1, {})
+
+
+@pytest.mark.parametrize("column", ["best_fine_acc", "last_fine_acc"])
+def test_two_results_of_a_run_in_two_inputs_are_refused(
+    ours: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    path = unsigned(ours, tmp_path, **{column: ours[column] + 0.01})
+    line = complaint(capsys, tmp_path / "demo", path)
+    assert line.startswith(f"analysis: {tmp_path / 'demo'} and {path}: two results for resnet20 haw seed 1 under one setting")
 
 
 # ----------------------------------------------------------------------------------------------------------------- cells
