@@ -3,11 +3,11 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from statistics import median, mode
+from statistics import mode
 
 import pandas as pd
 
-from analysis.statistics import LEVEL, Estimate, Permutation, estimate, holm, permutation, resolvable
+from analysis.statistics import LEVEL, Estimate, Permutation, Spread, estimate, holm, permutation, pooled, resolvable
 from analysis.table import Entry, Table
 
 BASELINE = "fine_only"
@@ -87,12 +87,11 @@ def underline(table: Table, resolve: float = RESOLVE) -> Table:
     return replace(table, rows={name: list(row) for name, row in zip(table.rows, zip(*columns, strict=True), strict=True)})
 
 
-def typical_spread(comparison: Comparison, column: int) -> tuple[float, int, int] | None:
-    """Of the strategies' differences from the baseline in a column: the median of their standard deviations, the n that most of them
-    have, and their number; None where no strategy has two pairs."""
-    lines = [line.differences[column] for line in comparison.lines.values()]
-    known = [(found.sd, found.n) for found in lines if found and found.sd is not None]
-    return (median(sd for sd, _ in known), mode(n for _, n in known), len(known)) if known else None
+def typical_spread(comparison: Comparison, column: int) -> tuple[Spread, int, int] | None:
+    """Of the strategies' differences from the baseline in a column: their spread, the n that most of them have, and their number; None
+    where no strategy has two pairs."""
+    known = [found for line in comparison.lines.values() if (found := line.differences[column]) and found.n > 1]
+    return (pooled(known), mode(found.n for found in known), len(known)) if known else None
 
 
 def _tie(entries: list[Entry], resolve: float) -> list[Entry]:

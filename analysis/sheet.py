@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from analysis.baseline import Comparison, Line, typical_spread
 from analysis.measures import MEANINGS
-from analysis.statistics import Estimate, resolvable, seeds_needed, smallest_p
+from analysis.statistics import Estimate, Spread, resolvable, seeds_needed, smallest_p
 from analysis.table import Entry
 
 
@@ -142,14 +142,22 @@ def _resolution(comparison: Comparison) -> list[str]:
     return ["Each interval is for one comparison by itself, not corrected for their number.", *lines]
 
 
-def _resolves(name: str, sd: float, n: int, strategies: int, resolve: float) -> str:
-    if not sd:
+def _resolves(name: str, spread: Spread, n: int, strategies: int, resolve: float) -> str:
+    if not spread.sd:
         return f"{name}: the differences show no spread, and so do not say what n={n} can find."
-    found, needed = resolvable(sd, n), seeds_needed(resolve, sd)
     return (
-        f"{name}: differences have an sd of {sd:.2f} (median of {_count(strategies, 'strategy', 'strategies')}); n={n} finds "
-        f"{found or 0:.2f} points with 80 % power; {resolve:g} points {f'needs n={needed}' if needed else 'is out of reach'}."
+        f"{name}: differences have an sd of {spread.sd:.2f} (pooled over {_count(strategies, 'strategy', 'strategies')}, "
+        f"{spread.freedom:.3g} degrees of freedom); n={n} finds {resolvable(spread.sd, n) or 0:.2f} points with 80 % power; "
+        f"{resolve:g} points {_needs(spread, resolve)}."
     )
+
+
+def _needs(spread: Spread, resolve: float) -> str:
+    """How many seeds, and from how many to how many if the spread may be any in its interval."""
+    least, needed, most = (seeds_needed(resolve, sd) for sd in (spread.low, spread.sd, spread.high))
+    if needed is None:
+        return "is out of reach"
+    return f"needs n={needed} ({f'{least} to {most}' if most else f'at least {least}'} by the sd's 95 % interval)"
 
 
 def _pooling(comparison: Comparison) -> list[str]:

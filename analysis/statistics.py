@@ -46,6 +46,22 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The standard deviation that the paired differences of several strategies from one baseline have in common.
+
+    Attributes:
+        sd: in the unit of the differences.
+        low, high: its 95 % interval, from the chi-square distribution.
+        freedom: the degrees of freedom that it is worth.
+    """
+
+    sd: float
+    low: float
+    high: float
+    freedom: float
+
+
+@dataclass(frozen=True)
 class Permutation:
     """A permutation test of paired differences.
 
@@ -87,6 +103,23 @@ def welch(values: Sequence[float], others: Sequence[float]) -> tuple[float, floa
 
     low, high = stats.ttest_ind(values, others, equal_var=False).confidence_interval(1 - LEVEL)
     return float(low), float(high)
+
+
+def pooled(found: Sequence[Estimate]) -> Spread:
+    """Of the differences of some strategies, each of at least two pairs, from one baseline: their variances averaged by their degrees of
+    freedom n - 1. The median of their standard deviations is too small, for so is that of a few values, more often than not.
+
+    All strategies share the baseline's runs. Where runs scatter alike, their differences correlate by 1/2 and their variances by 1/4:
+    k strategies of n pairs are worth k (n - 1) / (1 + (k - 1) / 4) degrees of freedom. With k (n - 1) of them, the interval held the truth
+    in 87 % of simulated studies of five strategies and three seeds, and in 62 % of those of twenty strategies.
+    """
+    from scipy import stats
+
+    total = sum(one.n - 1 for one in found)
+    sd = (sum((one.n - 1) * (one.sd or 0.0) ** 2 for one in found) / total) ** 0.5
+    freedom = total / (1 + (len(found) - 1) / 4)
+    low, high = ((freedom / stats.chi2.ppf(q, freedom)) ** 0.5 for q in (1 - LEVEL / 2, LEVEL / 2))
+    return Spread(sd, float(low) * sd, float(high) * sd, freedom)
 
 
 def permutation(differences: Sequence[float]) -> Permutation:

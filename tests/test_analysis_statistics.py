@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.statistics import MOST_EXACT_PAIRS, estimate, holm, permutation, power, resolvable, seeds_needed, smallest_p
+from analysis.statistics import (
+    MOST_EXACT_PAIRS,
+    Estimate,
+    estimate,
+    holm,
+    permutation,
+    pooled,
+    power,
+    resolvable,
+    seeds_needed,
+    smallest_p,
+    welch,
+)
 
 # Student's sleep data: extra hours of ten patients under two drugs ("Student", The probable error of a mean, Biometrika 6, 1908).
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
@@ -48,6 +60,29 @@ def test_the_interval_covers_the_truth_in_95_of_100_studies(seeds: int) -> None:
         assert found.high is not None
         covered += found.low <= 0.5 <= found.high
     assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_welchs_interval_is_that_of_known_data() -> None:
+    """The two halves of Student's data as he gave them; the interval is that of R's t.test(extra ~ group), by its documentation."""
+    first = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+    second = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+    assert welch(first, second) == pytest.approx((-3.3654832, 0.2054832), abs=1e-6)
+    assert welch(first, [1.0]) is welch([1.0, 1.0], second) is None
+
+
+@pytest.mark.parametrize(("strategies", "seeds"), [(1, 3), (5, 3), (20, 3), (5, 2), (20, 5)])
+def test_the_interval_of_the_pooled_spread_covers_the_truth(strategies: int, seeds: int) -> None:
+    """Of strategies that share a baseline as noisy as they are, and its variance is twice that of a run."""
+    draws = np.random.default_rng(strategies)
+    differences = draws.normal(0, 0.3, (1000, strategies, seeds)) - draws.normal(0, 0.3, (1000, 1, seeds))
+    found = [pooled([Estimate(seeds, 0.0, float(sd)) for sd in study]) for study in differences.std(axis=2, ddof=1)]
+    assert mean(one.sd**2 for one in found) == pytest.approx(2 * 0.3**2, rel=0.1)
+    assert mean(one.low**2 <= 2 * 0.3**2 <= one.high**2 for one in found) >= 0.92
+    assert mean(one.low**2 <= 2 * 0.3**2 <= one.high**2 for one in found) <= 0.99
+
+
+def test_a_strategy_without_spread_counts_in_the_pooled_one() -> None:
+    assert pooled([estimate([0.0, 1.0, 2.0]), estimate([0.5, 0.5, 0.5])]).sd == pytest.approx(0.5**0.5)
 
 
 def all_signs(differences: list[float]) -> float:

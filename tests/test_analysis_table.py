@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import stats
 from studies import GAINS, MODELS, SEEDS, Grid, complete, make_cell
 
 from analysis import render, terminal
@@ -26,7 +27,7 @@ from analysis.notes import notes
 from analysis.results import read_results
 from analysis.row import COLUMNS
 from analysis.sheet import Sheet
-from analysis.statistics import resolvable
+from analysis.statistics import resolvable, seeds_needed
 from analysis.table import Entry, Summary, Table, tables
 
 # 97.5 % quantiles of Student's t by degrees of freedom, from a printed table.
@@ -162,11 +163,15 @@ def test_text_says_what_the_seeds_allow(grid: Grid, capsys: pytest.CaptureFixtur
     assert "sign changes of 9 pairs, all of them); the smallest it can give is 0.0039, and 0.016 corrected by Holm's method" in text
     for model in MODELS:
         pairs = [differences(grid, model, label) for label in GAINS if label != "fine_only"]
-        spreads = sorted(stdev(found) for found in pairs if len(found) > 1)
-        middle = len(spreads) // 2
-        sd = spreads[middle] if len(spreads) % 2 else (spreads[middle - 1] + spreads[middle]) / 2
-        assert f"{model}: differences have an sd of {sd:.2f} (median of {len(spreads)} strategies); n=3 finds" in text
-        assert f"n=3 finds {resolvable(sd, 3):.2f} points with 80 % power; 0.5 points needs n=" in text
+        spreads = [(len(found) - 1, stdev(found)) for found in pairs if len(found) > 1]
+        total = sum(freedom for freedom, _ in spreads)
+        sd, worth = math.sqrt(sum(freedom * one**2 for freedom, one in spreads) / total), total / (0.75 + len(spreads) / 4)
+        said = f"{model}: differences have an sd of {sd:.2f} (pooled over {len(spreads)} strategies, {worth:.3g} degrees of freedom)"
+        low, high = (sd * math.sqrt(worth / stats.chi2.isf(tail, worth)) for tail in (0.025, 0.975))
+        least, needed, most = (seeds_needed(0.5, one) for one in (low, sd, high))
+        assert (
+            f"{said}; n=3 finds {resolvable(sd, 3):.2f} points with 80 % power; 0.5 points needs n={needed} ({least} to {most} by" in text
+        )
 
 
 def test_what_so_few_pairs_can_never_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,6 +272,10 @@ def test_differences_without_spread_resolve_nothing(tmp_path: Path, capsys: pyte
         complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0, 49.0)
     assert main([str(tmp_path / "demo")]) == 0
     assert "the differences show no spread, and so do not say what n=3 can find." in " ".join(capsys.readouterr().out.split())
+    for place, seed in enumerate(SEEDS):  # a strategy that shows some, of 0.3 points: the variance of the two is half of its own
+        complete(make_cell(tmp_path / "demo", loss="haw", seed=seed), 51.0 + place * 0.3, 49.0)
+    assert main([str(tmp_path / "demo")]) == 0
+    assert "differences have an sd of 0.21 (pooled over 2 strategies, " in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_table_after_a_sweep_is_short_and_needs_no_scipy(grid: Grid) -> None:
