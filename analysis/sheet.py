@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from analysis.baseline import Comparison, Line, typical_spread
 from analysis.measures import MEANINGS
-from analysis.statistics import Estimate, Spread, resolvable, seeds_needed, smallest_p
+from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p
 from analysis.table import Entry
 
 
@@ -172,8 +172,11 @@ def _pooling(comparison: Comparison) -> list[str]:
         f"p: permutation test over architectures and seeds (sign changes of {max(pairs)} pairs, {_how(comparison)}); the smallest it can "
         f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {_count(comparison.family, 'strategy', 'strategies')}."
     )
-    hopeless = " So few pairs cannot show that any strategy differs, whatever the runs say." if corrected > 0.05 else ""
-    return [text + hopeless]
+    hopeless = (
+        " With so few pairs this test cannot show that any strategy differs, whatever the runs say; the t intervals above can, if "
+        "differences between seeds are normally distributed."
+    )
+    return [text + hopeless * (corrected > LEVEL)]
 
 
 def _how(comparison: Comparison) -> str:

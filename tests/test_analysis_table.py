@@ -180,7 +180,17 @@ def test_what_so_few_pairs_can_never_show_is_said(tmp_path: Path, capsys: pytest
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "the smallest it can give is 0.25" in text
-    assert "So few pairs cannot show that any strategy differs, whatever the runs say." in text
+    assert "With so few pairs this test cannot show that any strategy differs, whatever the runs say; the t intervals above can, if" in text
+
+
+def test_a_t_interval_may_show_what_the_permutation_test_cannot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, loss in product((1, 2, 3), ("fine_only", "equal")):
+        complete(make_cell(tmp_path / "demo", "resnet20", loss, seed), 50.0 + (5 + seed / 10) * (loss == "equal"), 49.0)
+    assert main([str(tmp_path / "demo")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "+5.20 [+4.95, +5.45] n=3" in text
+    assert "this test cannot show that any strategy differs" in text
+    assert "So few pairs cannot" not in text
 
 
 def test_one_seed_gives_no_interval_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
