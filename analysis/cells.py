@@ -20,10 +20,11 @@ _KINDS = {"float64": "number", "Int64": "whole number", "boolean": "truth value"
 def read_cells(path: Path) -> pd.DataFrame:
     """The rows of a CSV file that are not empty, with the types of `row.COLUMNS`; other columns hold numbers where all of their cells are.
 
+    Blanks around a cell or a column's name are no part of it: `resnet20 ` is no other architecture than `resnet20`.
     Cells are separated by semicolons if the header is, and then a decimal comma is one too, as Excel writes in much of Europe.
 
     Raises:
-        UserError: it cannot be read, or a cell is not of its column's type.
+        UserError: it cannot be read, two columns have one name, or a cell is not of its column's type.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -34,6 +35,9 @@ def read_cells(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(text.index, pd.RangeIndex):
         raise UserError(f"{path}: cannot be read (a row has more cells than the header)")
+    text = text.apply(lambda cells: cells.str.strip()).rename(columns=lambda name: name.strip() or name)
+    if text.columns.has_duplicates:
+        raise UserError(f"{path}: two columns are named {text.columns[text.columns.duplicated()][0]}")
     text = text[(text != "").any(axis=1)]
     return pd.DataFrame({name: _column(path, str(name), text[name], comma) for name in text}, index=text.index)
 
@@ -48,11 +52,11 @@ def refuse(path: Path, wrong: pd.Series, complaint: Callable[[Any], str]) -> Non
 def _column(path: Path, name: str, cells: pd.Series, comma: bool) -> pd.Series:
     kind = COLUMNS.get(name)
     if name in _NAMES:
-        return cells.mask(cells.str.strip() == "")
-    given = cells.mask(cells.str.strip().str.lower().isin(_BLANK))
+        return cells.mask(cells == "")
+    given = cells.mask(cells.str.lower().isin(_BLANK))
     if kind == "str":
         return given
-    values = given.str.strip().str.lower().map(_TRUTH) if kind == "boolean" else _numbers(given, comma)
+    values = given.str.lower().map(_TRUTH) if kind == "boolean" else _numbers(given, comma)
     wrong = given.notna() & values.isna()
     if kind is None:
         return given if wrong.any() else values

@@ -69,7 +69,7 @@ def _statuses(path: Path, frame: pd.DataFrame) -> pd.Series:
     if "status" not in frame:
         return pd.Series(State.completed.value, index=frame.index)
     states = [state.value for state in State]
-    found = frame["status"].str.strip().str.lower().fillna(State.completed.value)
+    found = frame["status"].str.lower().fillna(State.completed.value)
     refuse(path, ~found.isin(states), lambda row: f"status is {frame['status'][row]!r}, it must be one of {', '.join(states)}")
     return found
 

@@ -216,6 +216,21 @@ def test_a_status_may_be_written_in_capitals_and_with_blanks(write: Write) -> No
     assert (table.rows["equal"][0].n, table.rows["equal"][0].absent) == (2, {"failed": 1})
 
 
+def test_blanks_around_names_and_heads_are_no_part_of_them(write: Write) -> None:
+    rows = ["r , equal,1,50, cosine", "r,equal ,2,51,cosine", " r,haw,1,52,cosine ", "r, haw,2,53,cosine"]
+    (table,) = tables(read_results(write("model, loss,seed ,best_fine_acc,schedule.decay", *rows)))
+    assert table.columns == ["r"]
+    assert counts(table) == {"equal": 2, "haw": 2}
+
+
+def test_rows_that_blanks_alone_tell_apart_are_one_run(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "two rows for r equal seed 1 under one setting" in complaint(capsys, write(COLUMNS, "r,equal,1,50", "r ,equal,1,51"))
+
+
+def test_columns_that_blanks_alone_tell_apart_are_refused(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint(capsys, write(f"{COLUMNS}, loss", "r,equal,1,50,haw")).endswith(": two columns are named loss")
+
+
 def test_names_that_elsewhere_mean_nothing_are_names(write: Write) -> None:
     (table,) = tables(read_results(write(f"{COLUMNS},loss.beta", "NA,None,1,50,", "NA,null,1,51,None", "NA,nan,1,51,null")))
     assert table.columns == ["NA"]
