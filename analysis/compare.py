@@ -121,19 +121,25 @@ def sheet(title: str, found: list[Pair], names: tuple[str, str]) -> Sheet:
     """One setting's cells as words."""
     rows = [(_name(pair), [_words(pair.a), _words(pair.b), spell(pair.difference), _equal(pair)]) for pair in found]
     both = sum(pair.difference is not None for pair in found)
-    beyond = [(one.low, one.high) for pair in found if (one := pair.difference) and one.low is not None and one.high is not None]
-    clear = sum(low > 0 or high < 0 for low, high in beyond)
     return Sheet(
         f"Best fine test accuracy (%), A: {names[0]}, B: {names[1]}; {title}",
         "strategy, architecture",
         ["A", "B", "B - A (95 % interval)", "equal"],
         rows,
         [
-            f"{both} of {len(found)} entries have a seed that both completed. Intervals that do not contain 0: {clear} of {len(beyond)} "
-            f"({0.05 * len(beyond):.1f} are to be expected by chance alone). equal: pairs of seeds whose best and last accuracies are the "
-            "same to the last digit."
+            f"{both} of {len(found)} entries have a seed that both completed. {_clear(found)}equal: pairs of seeds whose best and last "
+            "accuracies are the same to the last digit."
         ],
     )
+
+
+def _clear(found: list[Pair]) -> str:
+    """How many intervals do not contain 0; nothing where there are none."""
+    known = [(one.low, one.high) for pair in found if (one := pair.difference) and one.low is not None and one.high is not None]
+    if not known:
+        return ""
+    clear = sum(low > 0 or high < 0 for low, high in known)
+    return f"Intervals that do not contain 0: {clear} of {len(known)} ({0.05 * len(known):.1f} are to be expected by chance alone). "
 
 
 def csv(found: Mapping[str, list[Pair]]) -> str:

@@ -103,6 +103,16 @@ def test_text_says_how_many_intervals_exclude_0_and_who_made_the_runs(tmp_path: 
     assert "B: commit bbbbbbb (3 runs)" in text
 
 
+def test_where_no_entry_has_an_interval_none_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build(tmp_path / "a", {"haw": A["haw"]})
+    build(tmp_path / "b", {"haw": [value + 0.5 for value in A["haw"]]})
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "+0.50 n=3" in text
+    assert "1 of 1 entries have a seed that both completed. equal: pairs of seeds" in text
+    assert "Intervals that do not contain 0" not in text
+
+
 def test_two_commits_of_one_study_with_the_results_that_were_put_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     build(tmp_path / "demo", {"haw": A["haw"]})
     for seed in SEEDS:
