@@ -172,11 +172,13 @@ def _pooling(comparison: Comparison) -> list[str]:
         f"p: permutation test over architectures and seeds (sign changes of {max(pairs)} pairs, {_how(comparison)}); the smallest it can "
         f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {_count(comparison.family, 'strategy', 'strategies')}."
     )
-    hopeless = (
-        " With so few pairs this test cannot show that any strategy differs, whatever the runs say; the t intervals above can, if "
-        "differences between seeds are normally distributed."
-    )
-    return [text + hopeless * (corrected > LEVEL)]
+    return [text + (_hopeless(comparison) if corrected > LEVEL else "")]
+
+
+def _hopeless(comparison: Comparison) -> str:
+    intervals = any(one and one.low is not None for line in comparison.lines.values() for one in line.differences)
+    other = "; the t intervals above can, if differences between seeds are normally distributed" if intervals else ""
+    return f" With so few pairs this test cannot show that any strategy differs, whatever the runs say{other}."
 
 
 def _how(comparison: Comparison) -> str:

@@ -200,6 +200,7 @@ def test_one_seed_gives_no_interval_and_says_so(tmp_path: Path, capsys: pytest.C
     text = " ".join(capsys.readouterr().out.split())
     assert "+0.00 n=1" in text
     assert "no difference here can be called one" in text
+    assert "this test cannot show that any strategy differs, whatever the runs say. " in text
     assert "[" not in text.partition("Difference from")[2].partition("Over")[0]
 
 
