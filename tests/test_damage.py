@@ -109,7 +109,8 @@ def test_full_disk_is_said_and_costs_what_was_not_finished(place: Path, disk: Di
     ended = sweep(launcher, "seed=1,2,3", directory=place, FAULT=str(filler), FAULT_ONCE=str(place / "once"))
     assert ended.status == 1, ended
     assert "Traceback" not in ended.out + ended.err
-    assert re.search(r"job \S+ ended as FAILED" if launcher is SLURM else "No space left on device", ended.out)
+    # A cell whose end found no room either is known by its job's; what a failed write leaves free may be enough for it.
+    assert re.search("No space left on device" + r"|job \S+ ended as FAILED" * (launcher is SLURM), ended.out)
     if launcher is SLURM:
         jobs = {job for path in place.glob("runs/*/.sweeps/*/jobs-*.json") for job in json.loads(path.read_text())["jobs"]}
         assert "FAILED" in slurm("sacct", "-n", "-X", "-P", "-o", "State", "-j", ",".join(jobs))
