@@ -371,7 +371,7 @@ def test_package_that_is_not_installed_is_one_line_before_anything_trains(
     ("arguments", "message"),
     [
         (["logger=nope"], "logger=nope: no such option (none?); choose from mlflow, none, tensorboard"),
-        (["logger=mlflow", "logger.url=x"], "logger.url: no such key; logger has file"),
+        (["logger=mlflow", "logger.url=x"], "logger.url: no such key; mtlsweep.loggers.mlflow.MLflow has file"),
         (["logger._target_=nothing.here"], "logger._target_=nothing.here: cannot be imported"),
     ],
 )

@@ -198,7 +198,7 @@ def test_silent_slurm_is_named(study: Path, squeue: Callable[..., Path], capsys:
 
 def test_slurm_is_asked_once_about_many_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a job that is not listed, a sign of life is as good as an answer only while it is fresh."""
-    monkeypatch.setattr("mtlsweep.runs.owner._slurm_job_ended", lambda job: pytest.fail(f"asked about {job}") if job != "3" else None)
+    monkeypatch.setattr("mtlsweep.runs.owner._slurm_job_ended", lambda job, age: pytest.fail(f"asked about {job}") if job != "3" else None)
     owner = replace(Owner.here(), host="elsewhere", slurm_job="1")
     with answered({"1": "RUNNING", "2": "PENDING"}):
         assert not is_gone(owner, 2 * STALE_SECONDS)
