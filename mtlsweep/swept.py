@@ -21,6 +21,8 @@ def with_values_swept(arguments: Sequence[str]) -> list[str]:
     Hydra sets other values in the configuration that a sweep begins from, whose `loss` is the default and may not have the key. What is
     swept it leaves to each cell, be it swept on the command line or by an experiment's file.
     """
+    if not any(word in MULTIRUN or word.startswith("experiment=") for word in arguments):
+        return list(arguments)  # a single run's start need not wait for its words to be parsed
     parsed = {word: override for word in arguments if (override := _parse(word))}
     experiments = list(_experiments(parsed.values()))
     is_sweep = any(OmegaConf.select(experiment, "hydra.mode") == "MULTIRUN" for experiment in experiments)
