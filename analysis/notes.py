@@ -4,14 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
-from analysis.table import Table, differing, distinct, ended
+from analysis.table import Table, differing, distinct, ended, engine_words
 
 # Of a broken sweep the first few errors tell enough; all of them are in `results.csv`.
 _MAX_ERRORS = 10
-
-# What is always named; and what is not, though it may differ: threads, which are many, and graphs, which change no number.
-_NAMED = ("device=", "precision=")
-_PASSED_OVER = ("threads=", "graph=")
 
 
 def notes(frame: pd.DataFrame, tables: list[Table], errors: bool = True) -> list[str]:
@@ -112,10 +108,10 @@ def _engines(done: pd.DataFrame) -> Counter[str]:
 
 
 def _otherwise(engines: pd.Series) -> pd.Series:
-    """What the engines differ in beside what is always named."""
-    parts = engines.fillna("").map(lambda engine: {part for part in engine.split(", ") if not part.startswith(_NAMED + _PASSED_OVER)})
-    common = set.intersection(*parts) if len(parts) else set()
-    return parts.map(lambda found: "".join(f" {part}" for part in sorted(found - common)))
+    """What the engines differ in beside the precision, which is always named."""
+    words = engine_words(engines).map(lambda found: {word for word in found if not word.startswith("precision=")})
+    common = set.intersection(*words) if len(words) else set()
+    return words.map(lambda found: "".join(f" {word}" for word in sorted(found - common)))
 
 
 def _errors(runs: pd.DataFrame) -> list[str]:

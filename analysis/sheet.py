@@ -68,8 +68,8 @@ def _unlike(comparison: Comparison) -> list[str]:
     if not names:
         return []
     return [
-        f"{sum(differs for _, differs in pairs)} of {_count(len(pairs), 'pair', 'pairs')} are of runs on different devices, precisions, "
-        f"kernels or torch versions, whose effect is in their differences too: {', '.join(names)}."
+        f"{sum(differs for _, differs in pairs)} of {_count(len(pairs), 'pair', 'pairs')} are of runs on different devices, engines "
+        f"or torch versions, whose effect is in their differences too: {', '.join(names)}."
     ]
 
 

@@ -22,6 +22,10 @@ _ABSENT = ("failed", "diverged", "interrupted", "running", "pending")
 # Settings worth naming in a title even where nothing differs: an option's name does not say that they were changed.
 _TITLE_SETTINGS = ("schedule.epochs", "data.train_size", "data.test_size", "data.validation")
 
+# What of a run's engine does not tell it from others': graphs and which of several like devices it was, which change no number, and how
+# many threads, of which every machine has its own number.
+_PASSED_OVER = ("device=", "threads=", "graph=")
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -35,9 +39,8 @@ class Made(NamedTuple):
     """What a run was made with that is no part of its settings and can change its numbers; "unknown" where nothing says it."""
 
     device: str
-    precision: str
     torch: str
-    kernels: str
+    engine: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def entries(runs: pd.DataFrame, measure: str = "best") -> dict[tuple[str, str], 
         counts.setdefault((loss, model), Counter())[status] += 1
     done = runs[runs["status"] == "completed"]
     seeds = _by_seed(done, done[MEASURES[measure]].astype(float))
-    made = _by_seed(done, [Made(*one) for one in _made(done).itertuples(index=False)])
+    made = _by_seed(done, _made(done))
     groups = done.groupby(["loss_key", "model_key"])[[*MEASURES.values(), "device_hours"]]
     means, deviations = groups.mean().to_dict("index"), groups.std().to_dict("index")
     return {
@@ -231,11 +234,14 @@ def _rows(frame: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return {str(key): {str(name): value for name, value in row.items()} for key, row in frame.to_dict("index").items()}
 
 
-def _kernels(engine: str) -> str:
-    return " ".join(name for name in ("triton", "fused") if f"{name}=True" in engine)
+def engine_words(engines: pd.Series) -> pd.Series:
+    """Sets of what in `resolved_engine` can change numbers: `precision=bf16`, `compile=True`; empty where nothing says it.
+
+    Of kernels of our own results tell only those that were used.
+    """
+    return engines.fillna("").map(lambda engine: frozenset(word for word in engine.split(", ") if not word.startswith(_PASSED_OVER)))
 
 
-def _made(done: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `Made`; results say of kernels of our own only where they are."""
-    known = done.assign(kernels=done["resolved_engine"].fillna("").map(_kernels))
-    return known[list(Made._fields)].fillna("unknown")
+def _made(done: pd.DataFrame) -> list[Made]:
+    named = done[["device", "torch"]].fillna("unknown")
+    return [Made(*made) for made in zip(named["device"], named["torch"], engine_words(done["resolved_engine"]), strict=True)]

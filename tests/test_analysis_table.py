@@ -335,10 +335,13 @@ def test_engines_that_differ_in_what_changes_numbers_are_flagged(
 
 
 def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for seed, loss in product((1, 2), ("fine_only", "haw", "pcgrad", "dwa")):
+    for seed, loss in product((1, 2), ("fine_only", "haw", "pcgrad", "dwa", "equal")):
         device = "another" if (loss, seed) == ("pcgrad", 2) else "cpu"
         kernels: dict[tuple[str, int], dict[str, bool]] = {("dwa", 1): {"triton": True}, ("dwa", 2): {"triton": True, "fused": True}}
-        engine = {"device": "cpu", "precision": "fp32"} | kernels.get((loss, seed), {})
+        # Like devices may have several names, and graphs and threads change nothing.
+        same = {"device": f"cuda:{seed}", "threads": len(loss), "graph": loss == "fine_only"}
+        compiled = (loss, seed) == ("equal", 1)
+        engine = same | {"precision": "fp32", "compile": compiled} | kernels.get((loss, seed), {})
         path = complete(make_cell(tmp_path / "demo", loss=loss, seed=seed), 50.0 + seed, 49.0, device=device, engine=engine)
         if (loss, seed) == ("haw", 1):
             attempt = path / "attempts" / "1.json"
@@ -347,10 +350,10 @@ def test_pairs_that_differ_in_more_than_their_strategies_are_named(tmp_path: Pat
             attempt.write_text(json.dumps(known))
     assert main([str(tmp_path / "demo")]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "4 of 6 pairs are of runs on different devices, precisions, kernels or torch versions" in text
-    assert "whose effect is in their differences too: dwa, haw, pcgrad." in text
+    assert "5 of 8 pairs are of runs on different devices, engines or torch versions" in text
+    assert "whose effect is in their differences too: equal, dwa, haw, pcgrad." in text
     assert "The device-hours are of different devices (another, cpu)" in text
-    assert "cpu fp32 torch 1.0 (1 run)" in text
+    assert "cpu fp32 torch 1.0 compile=False (1 run)" in text
 
 
 def test_strategies_of_fewer_seeds_have_no_rank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
