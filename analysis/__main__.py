@@ -40,6 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"analysis: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader's leave, no fault of a file
+        raise
+    except OSError as error:
+        from mtlsweep.explain import explain  # loads OmegaConf
+
+        print(f"analysis: {explain(error)}", file=sys.stderr)
+        return 2
     return 0
 
 

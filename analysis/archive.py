@@ -3,8 +3,9 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from omegaconf import OmegaConf
 
@@ -14,8 +15,8 @@ from mtlsweep.runs import Record, State, files, progress, scan
 from mtlsweep.runs.outcome import outcome
 from mtlsweep.runs.signature import signature
 
-# Settings that say where something is, in `config.yaml` and on the command line.
-_PLACES = ("runs_dir", "data.root", "loss.path")
+# Settings that say where something is, in `config.yaml` and on the command line; of trackers none is of interest.
+_PLACES = ("runs_dir", "data.root", "loss.path", "logger")
 
 # What of an attempt's provenance says nothing about whose machine it was.
 _PROVENANCE = ("commit", "dirty", "python", "versions")
@@ -150,10 +151,20 @@ def _copy(path: Path, copy: Path, committed: str | None) -> None:
         kept = {key: known.get("provenance", {}).get(key) for key in _PROVENANCE} | ({COMMITTED: committed} if committed else {})
         files.write_json(copy / "attempts" / attempt.name, {"provenance": kept, "started": known.get("started")})
     run = files.read_json(path / "run.json") or {}
-    files.write_json(copy / "run.json", run | {"overrides": [text for text in run["overrides"] if text.partition("=")[0] not in _PLACES]})
+    files.write_json(copy / "run.json", run | {"overrides": [text for text in run["overrides"] if not _is_place(text)]})
     files.write_text(copy / "config.yaml", _settings(path / "config.yaml"))
     for source in [*path.glob("*.py"), path / "metrics.csv", path / "result.json"]:
-        files.write_text(copy / source.name, source.read_text())
+        # Not as text, which may have other ends of lines then: a strategy's digest is in its run's signature.
+        files.write_bytes(copy / source.name, partial(_write, source.read_bytes()))
+
+
+def _write(content: bytes, file: BinaryIO) -> None:
+    file.write(content)
+
+
+def _is_place(override: str) -> bool:
+    key = override.lstrip("+~").partition("=")[0].partition("@")[0]
+    return any(key == place or key.startswith(f"{place}.") for place in _PLACES)
 
 
 def _settings(path: Path) -> str:

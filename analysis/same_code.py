@@ -45,9 +45,11 @@ def committed_as(study: Path, record: Record, find: Find) -> str | None:
 
 
 def provenances(record: Record) -> list[dict[str, Any]]:
-    """Of all attempts of a finished run; {} where nothing is known of one."""
-    attempts = record.result["attempts"] if record.result else 0
-    return [RunDirectory(record.path).attempt_record(number).get("provenance") or {} for number in range(1, attempts + 1)]
+    """Of all attempts that made a finished run; {} where nothing is known of one."""
+    if not record.result:
+        return []
+    made = range(record.result.get("first_attempt", 1), record.result["attempts"] + 1)
+    return [RunDirectory(record.path).attempt_record(number).get("provenance") or {} for number in made]
 
 
 def only(commits: Iterable[str | None]) -> str | None:

@@ -17,7 +17,7 @@ class Costs:
     """Seconds of runs, learned from those that have ended."""
 
     def __init__(self) -> None:
-        # Sum and number, by (model, images, strategy) and by (model, images); by (model,) of the seconds for one image.
+        # Sum and number, by the keys of `_keys`; by (model,) of the seconds for one image.
         self._sums: dict[tuple[str | int, ...], tuple[float, int]] = {}
 
     def __bool__(self) -> bool:
@@ -25,19 +25,18 @@ class Costs:
 
     def add(self, run: Run, seconds: float) -> None:
         """A run has ended that took so long."""
-        model, images = kind(run)
-        for key, value in {(model, images, _loss(run)): seconds, (model, images): seconds, (model,): seconds / images}.items():
+        for key, images in _keys(run).items():
             known, count = self._sums.get(key, (0.0, 0))
-            self._sums[key] = known + value, count + 1
+            self._sums[key] = known + seconds / images, count + 1
 
     def expected(self, run: Run) -> float | None:
-        """Seconds of a run: the mean of those of the same model, length and strategy, else of the same model and length, else, by the
-        number of images, of the same model; None where none of this model has ended."""
-        model, images = kind(run)
-        for key, factor in {(model, images, _loss(run)): 1, (model, images): 1, (model,): images}.items():
+        """Seconds of a run: the mean of those of the same model, length and strategy with its settings, else of the same whatever the
+        strategy's settings, else of the same model and length, else, by the number of images, of the same model; None where none of this
+        model has ended."""
+        for key, images in _keys(run).items():
             if key in self._sums:
                 known, count = self._sums[key]
-                return factor * known / count
+                return images * known / count
         return None
 
     def by_work(self, run: Run) -> float:
@@ -83,9 +82,13 @@ def kind(run: Run) -> tuple[str, int]:
     return json.dumps(run["model"], sort_keys=True), train_images(run["data"]) * run["schedule"]["epochs"]
 
 
-def _loss(run: Run) -> str:
+def _keys(run: Run) -> dict[tuple[str | int, ...], int]:
+    """What runs may have in common, most first, and by how many images their seconds are divided to be compared."""
+    model, images = kind(run)
     loss = run.get("loss", {})
-    return str(loss.get("source") or loss.get("path") or loss.get("_target_"))
+    named = str(loss.get("source") or loss.get("path") or loss.get("_target_"))
+    # A strategy's settings decide how many passes it takes (`scope`, `refresh`), or change nothing in its cost.
+    return {(model, images, named, json.dumps(loss, sort_keys=True)): 1, (model, images, named): 1, (model, images): 1, (model,): images}
 
 
 def _work(model: str, images: int) -> float:

@@ -1,6 +1,5 @@
 """How far runs are that are going on, as a table; used wherever somebody waits for them."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ class Running:
     @classmethod
     def of(cls, directory: RunDirectory, name: str, epochs: int, where: str) -> "Running":
         """Read a run's metrics."""
-        found = _rows(directory.path)
+        found = rows(directory.path)
         best = max(_column(found, "test_fine_acc"), default=None)
         seconds = _column(found, "seconds")
         return cls(name, len(seconds), epochs, best, seconds[-1] if seconds else None, where)
@@ -73,15 +72,8 @@ def running_table(runs: Sequence[Running], most: int | None = None) -> Table:
 
 def epoch_seconds(directory: Path) -> list[float]:
     """Device time of each of a run's finished epochs."""
-    found = _rows(directory)
+    found = rows(directory)
     return _column(found, "device_seconds") or _column(found, "seconds")
-
-
-def _rows(directory: Path) -> list[dict[str, str]]:
-    try:
-        return rows(directory)
-    except (ValueError, csv.Error):  # damaged
-        return []
 
 
 def _column(found: Sequence[Mapping[str, str]], name: str) -> list[float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from studies import complete, log_epochs, make_cell
 
 from analysis.__main__ import main
 from mtlsweep.pipe import exit_with
@@ -71,3 +72,13 @@ def test_ctrl_c_ends_a_command_without_a_word(capsys: pytest.CaptureFixture[str]
         exit_with(Mock(side_effect=KeyboardInterrupt))
     assert ended.value.code == 130
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log_epochs(complete(make_cell(tmp_path / "s"), 50.0, 49.0), [40.0, 50.0, 49.0])
+    (tmp_path / "a_file").write_text("")
+    for verb, name in (("plots", "plots"), ("report", "page.html")):
+        assert main([verb, str(tmp_path / "s"), "-o", str(tmp_path / "a_file" / name)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("analysis: ")
+        assert str(tmp_path / "a_file") in line

@@ -532,6 +532,13 @@ def test_blanks_in_a_csv_are_what_a_strategy_does_not_have(tmp_path: Path, capsy
     assert "nan" not in capsys.readouterr().out
 
 
+def test_a_file_of_ours_may_be_of_runs_that_learned_nothing(tmp_path: Path) -> None:
+    """At chance, 1 %, accuracies look like fractions."""
+    complete(make_cell(tmp_path / "demo"), 1.0, 0.9)
+    assert main(["collect", str(tmp_path / "demo")]) == 0
+    assert main([str(tmp_path / "demo" / "results.csv")]) == 0
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

@@ -8,9 +8,10 @@ from mtlsweep.forecast import Forecast
 from mtlsweep.progress import duration
 
 
-def run(depth: int, epochs: int = 3) -> dict[str, Any]:
+def run(depth: int, epochs: int = 3, **loss: Any) -> dict[str, Any]:
     model = {"_target_": "mtlsweep.models.resnet", "depth": depth, "width": 16}
-    return {"model": model, "data": {"name": "synthetic", "train_size": 100, "validation": 0}, "schedule": {"epochs": epochs}}
+    data = {"name": "synthetic", "train_size": 100, "validation": 0}
+    return {"model": model, "data": data, "schedule": {"epochs": epochs}, "loss": loss}
 
 
 def test_nothing_is_promised_before_a_cell_has_ended() -> None:
@@ -22,6 +23,16 @@ def test_cells_of_a_kind_count_as_the_mean_of_those_that_ended() -> None:
     forecast.ended(0, 10)
     forecast.ended(1, 20)
     assert forecast.time_left() == " (about 45 s left)"
+
+
+def test_a_strategy_is_told_from_another_by_its_settings_too() -> None:
+    """With `scope=representation` it takes one backward pass through the trunk, not two. Where none like it has ended, its others count."""
+    mgda = [run(8, _target_="MGDA", scope=scope) for scope in ("trunk", "representation", "trunk", "fine_path")]
+    forecast = Forecast([*mgda, run(8, _target_="Equal")])
+    forecast.ended(0, 30)
+    forecast.ended(1, 10)
+    forecast.ended(4, 5)
+    assert forecast.time_left() == f" (about {duration(30 + 20)} left)"
 
 
 def test_runs_that_take_turns_end_sooner_and_in_any_order() -> None:

@@ -142,7 +142,8 @@ def test_rerun_does_finished_runs_again_and_keeps_the_earlier_result(tmp_path: P
     assert "TRAIN_METRICS" in run(*TINY, "rerun=all", directory=tmp_path)
     directory = only_run(tmp_path)
     assert metrics(directory) == first
-    assert (directory / "previous" / "1" / "result.json").exists()
+    results = [json.loads((folder / "result.json").read_text()) for folder in (directory / "previous" / "1", directory)]
+    assert [(result["first_attempt"], result["attempts"]) for result in results] == [(1, 1), (2, 2)]
 
 
 def test_run_that_another_process_executes_is_left_to_it(tmp_path: Path) -> None:

@@ -14,13 +14,14 @@ from studies import complete, fail, log_epochs, make_cell
 from analysis.__main__ import main
 from analysis.collect import collect
 from analysis.publish import table
+from mtlsweep.runs import Cell
 
 RESULTS = ROOT / "results"
 
 
-def finished(study: Path, loss: str = "equal", best: float = 52.5, **changes: Any) -> Path:
+def finished(study: Path, loss: str = "equal", best: float = 52.5, cell: Cell | None = None, **changes: Any) -> Path:
     """A run directory as a run leaves it."""
-    cell = make_cell(study, loss=loss)
+    cell = cell or make_cell(study, loss=loss)
     follows: dict[str, Any] = {"coarse_acc_at_best": 50.0, "coarse_weight": 0.0, "seconds": 12.0, "device_seconds": 12.0}
     path = complete(cell, best, 51.0, **follows | changes)
     log_epochs(path, [30.0, best, 51.0])
@@ -56,7 +57,10 @@ def test_finished_runs_enter_and_all_is_made_of_them(study: Path, tmp_path: Path
 def test_nothing_tells_whose_machine_it_was(study: Path, tmp_path: Path) -> None:
     path = finished(study)
     run = json.loads((path / "run.json").read_text())
-    edit(path / "run.json", overrides=[*run["overrides"], f"data.root={tmp_path}", f"runs_dir={tmp_path}"])
+    places = [f"{key}={tmp_path}" for key in ("data.root", "++data.root", "runs_dir", "+loss.path", "logger.file", "+logger.uri")]
+    edit(path / "run.json", overrides=[*run["overrides"], *places])
+    settings = OmegaConf.load(path / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(settings, {"logger": {"file": str(tmp_path / "mlflow.db")}}), path / "config.yaml")
     host = json.loads((path / "attempts" / "1.json").read_text())["owner"]["host"]
     assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
     kept = [file for file in (tmp_path / "results" / "runs").rglob("*.*") if file.is_file() and file.suffix in (".json", ".yaml", ".csv")]
@@ -65,6 +69,26 @@ def test_nothing_tells_whose_machine_it_was(study: Path, tmp_path: Path) -> None
     assert str(tmp_path) not in text
     assert f'"{host}"' not in text
     assert "commit" in json.loads((next((tmp_path / "results").rglob("attempts/1.json"))).read_text())["provenance"]
+
+
+def test_a_file_where_the_folder_would_be_is_one_line(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    finished(study)
+    (tmp_path / "results").write_text("")
+    assert main(["publish", str(tmp_path / "results"), str(study)]) == 2
+    assert re.fullmatch(r"analysis: .*/results/runs.*: Not a directory\n", capsys.readouterr().err)
+
+
+def test_a_strategys_file_is_kept_byte_for_byte(study: Path, tmp_path: Path) -> None:
+    """Its digest is in the signature: another end of lines would be another strategy."""
+    content = b"class MultiTaskLoss:\r\n    pass\r\n"
+    (tmp_path / "my_loss.py").write_bytes(content)
+    cell = make_cell(study, "resnet20", "user/file", loss__path=str(tmp_path / "my_loss.py"))
+    path = finished(study, cell=cell)
+    (path / "my_loss.py").write_bytes(content)
+    for _ in range(2):
+        assert main(["publish", str(tmp_path / "results"), str(study)]) == 0
+    (copy,) = (tmp_path / "results" / "runs").rglob("my_loss.py")
+    assert copy.read_bytes() == content
 
 
 FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {

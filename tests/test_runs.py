@@ -1,3 +1,4 @@
+import importlib
 import json
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from mtlsweep.runs import Cell, Claim, Result, RunDirectory, State, Status, Swee
 from mtlsweep.runs import owner as owner_module
 from mtlsweep.runs import signature as signature_module
 from mtlsweep.runs.owner import SILENT_SECONDS, STALE_SECONDS, Owner, is_gone
-from mtlsweep.runs.signature import identity, signature
+from mtlsweep.runs.signature import identity, signature, source_file
 
 
 def settings(runs_dir: Path, **changes: Any) -> dict[str, Any]:
@@ -111,6 +112,20 @@ def test_signature_does_not_depend_on_the_order_of_settings(tmp_path: Path) -> N
 def test_signature_of_a_run_stays_what_it_is(tmp_path: Path) -> None:
     """Pinned: a change here gives every run ever made another directory. A new key belongs into `ADDED_LATER`."""
     assert cell(tmp_path).signature[:8] == "6bcdf780"
+
+
+@pytest.mark.parametrize("target", ["Own", "Own.wide", "Own.Inner.wide"])
+def test_a_users_code_enters_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    """Whatever of its module is called, a class or a method."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "users_losses.py").write_text("class Own:\n    class Inner:\n        pass\n")
+    importlib.import_module("users_losses")
+    call = {"_target_": f"users_losses.{target}"}
+    assert source_file(call) == tmp_path / "users_losses.py"
+    before = signature(identity({"seed": 1, "loss": call}))
+    (tmp_path / "users_losses.py").write_text("class Own: ...\n")
+    assert signature(identity({"seed": 1, "loss": call})) != before
+    sys.modules.pop("users_losses")
 
 
 def test_key_added_later_at_its_old_value_keeps_the_signature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

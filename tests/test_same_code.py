@@ -135,6 +135,23 @@ def test_run_that_was_continued_is_of_the_commit_that_all_its_attempts_are_of(
     assert main(["publish", str(results)]) == 2
 
 
+def test_attempts_whose_epochs_were_thrown_away_do_not_count(repository: Repository, tmp_path: Path) -> None:
+    """Those of a result that was put aside, or that ended before the first checkpoint."""
+    study, results = tmp_path / "runs" / "s", tmp_path / "results"
+    path = dirty_run(study, repository)
+    (path / "attempts" / "2.json").write_text((path / "attempts" / "1.json").read_text())
+    changes = repository.changes({"run.py": "2\n"}, path / "attempts" / "2.diff")
+    record(path, 2, changes=digest(changes))
+    commit = repository.commit({"run.py": "2\n"})
+    edit(path / "result.json", attempts=2)
+    assert main(["publish", str(results), str(study)]) == 2
+    edit(path / "result.json", first_attempt=2)
+    assert main(["publish", str(results), str(study)]) == 0
+    assert main(["publish", str(results)]) == 0
+    (row,) = pd.read_csv(results / "results.csv").to_dict("records")
+    assert (row["commit"], row["dirty"]) == (commit, False)
+
+
 def test_run_that_was_trained_with_other_changes_or_whose_attempts_are_not_known_is_refused(
     repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

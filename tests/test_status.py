@@ -414,6 +414,14 @@ def test_clean_removes_what_has_no_result_and_nothing_else(study: Path, capsys: 
     assert f"{len(grid.best) + 3} completed, 3 diverged, 6 damaged" in say(capsys, "status", "s")
 
 
+def test_metrics_that_cannot_be_read_are_no_epochs(study: Path, capsys: Capture) -> None:
+    path = fail(make_cell(study), "out of ideas")
+    (path / "metrics.csv").write_bytes(b"epoch\n\xff\xfe\n")
+    assert "failed" in say(capsys, "status", "s")
+    assert f"{path}\n" in say(capsys, "clean", "s", "--yes")
+    assert not path.exists()
+
+
 def test_named_cells_are_removed_whatever_has_become_of_them(study: Path, capsys: Capture) -> None:
     kept, gone = (complete(make_cell(study, loss=loss), 50.0, 50.0) for loss in ("haw_reg", "haw"))
     failed = fail(make_cell(study, loss="dwa"), "out of ideas")
@@ -494,9 +502,10 @@ def test_links_are_not_followed(study: Path, tmp_path: Path, capsys: Capture) ->
 
 def test_earlier_results_are_removed_if_asked_for(study: Path, capsys: Capture) -> None:
     directory = complete(make_cell(study), 50.0, 50.0)
-    shutil.copytree(directory, directory / "previous" / "1")
+    for number in ("1", "2"):
+        shutil.copytree(directory, directory / "previous" / number, ignore=shutil.ignore_patterns("previous"))
     assert "nothing to remove" in say(capsys, "clean", "s", "--yes")
-    assert "removed: 0 cells, 1 earlier results" in say(capsys, "clean", "s", "--previous", "--yes")
+    assert "removed: earlier results of 1 cell" in say(capsys, "clean", "s", "--previous", "--yes")
     assert (directory / "result.json").exists()
     assert not (directory / "previous").exists()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 
 def rows(directory: Path) -> list[dict[str, str]]:
-    """The rows of a run's `metrics.csv`, one per finished epoch; none before the first."""
+    """The rows of a run's `metrics.csv`, one per finished epoch; none before the first, or where the file is damaged."""
     try:
         with open(directory / "metrics.csv", newline="") as file:
             return list(csv.DictReader(file))
-    except OSError:
+    except (OSError, UnicodeDecodeError, csv.Error):
         return []
 
 

@@ -68,7 +68,9 @@ class Result:
         fine_weight, coarse_weight: effective weights in the last epoch.
         conflict_rate, cosine: mean over the epochs; None where the gradients are not known.
         seconds: sum over the epochs, those before an interruption included, work that was lost by it not.
-        attempts: number of processes that worked on the run.
+        attempts: number of the attempt that ended it.
+        first_attempt: number of the one that began with the first epoch: those before made another result, or none. Earlier versions did
+            not record it.
         device: name of the device of the last attempt.
         engine: what was chosen for every engine setting.
         commit: of the code of the last attempt. None outside a repository.
@@ -104,4 +106,5 @@ class Result:
     finished: str
     device_seconds: float | None = None
     changed_midway: list[str] = field(default_factory=list)
+    first_attempt: int = 1
     schema: int = SCHEMA

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,13 @@ def source_file(call: dict[str, Any]) -> Path | None:
     target = str(call.get("_target_", OWN_PACKAGE))
     if target.startswith(OWN_PACKAGE):
         return None
-    spec = importlib.util.find_spec(target.rpartition(".")[0])
-    return Path(spec.origin) if spec and spec.origin else None
+    module = target
+    while "." in module:  # a class's method, too
+        module = module.rpartition(".")[0]
+        with suppress(ModuleNotFoundError):  # of a parent that is no package, but a module or a class
+            if spec := importlib.util.find_spec(module):
+                return Path(spec.origin) if spec.origin else None
+    return None
 
 
 def _counts(key: str, value: Any) -> bool:

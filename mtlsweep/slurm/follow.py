@@ -109,7 +109,8 @@ class _Follower:
         return "running" if self._is_running(task) else "queued"
 
     def _is_running(self, task: Task) -> bool:
-        return self._states.get(task.job or "") == "RUNNING" and task.directory.attempt() > 0
+        begun = task.begun or task.status.state is State.running
+        return begun and self._states.get(task.job or "") == "RUNNING"
 
 
 def how_it_ended(state: str, log: Path) -> str:

@@ -78,7 +78,8 @@ def clean(study: Path, choice: Choice, yes: bool) -> bool:
     for path in previous:
         shutil.rmtree(path)
     _forget(study, removed)
-    console.print(f"removed: {cell_count(list(removed))}" + (f", {len(previous)} earlier results" if previous else ""))
+    parts = [cell_count(list(removed))] if chosen else []
+    console.print(f"removed: {', '.join([*parts, *([f'earlier results of {cell_count(previous)}'] if previous else [])])}")
     return True
 
 

@@ -33,11 +33,13 @@ class Progress:
         rows: its metrics, one row an epoch.
         engine: the choices that it began with.
         origins: what code, torch and device made the rows (`provenance.origin`), once each.
+        first_attempt: that began with the first epoch; earlier versions did not record it.
     """
 
     rows: list[dict[str, Any]]
     engine: dict[str, Any]
     origins: list[dict[str, Any]] = field(default_factory=list)
+    first_attempt: int = 1
 
     @classmethod
     def of(cls, checkpoint: dict[str, Any]) -> "Progress":

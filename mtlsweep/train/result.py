@@ -1,12 +1,12 @@
 """From an epoch to its row in `metrics.csv`, and from all of them to a result."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from mtlsweep.runs import Result, now
 from mtlsweep.runs.outcome import Row, finite, outcome
 from mtlsweep.runs.provenance import provenance
+from mtlsweep.train.checkpoint import Progress
 from mtlsweep.train.engine import Engine, device_name
 
 
@@ -29,16 +29,16 @@ def losses_finite(row: Row) -> bool:
     return all(math.isfinite(row[name]) for name in ("train_loss", "fine_loss", "coarse_loss"))
 
 
-def summarize(
-    rows: Sequence[Row], diverged: bool, signature: str, attempts: int, engine: Engine, origins: Sequence[Mapping[str, Any]]
-) -> Result:
-    """The result of a run that ends with these epochs, which attempts of these origins made."""
+def summarize(progress: Progress, diverged: bool, signature: str, attempt: int, engine: Engine) -> Result:
+    """The result of a run that ends so, in this attempt."""
+    rows, origins = progress.rows, progress.origins
     return Result(
         signature=signature,
         status="diverged" if diverged else "completed",
         reason=f"a loss became NaN or infinite in epoch {rows[-1]['epoch']}" if diverged else None,
         **outcome(rows),
-        attempts=attempts,
+        first_attempt=progress.first_attempt,
+        attempts=attempt,
         device=device_name(engine.device),
         engine=engine.describe(),
         commit=provenance()["commit"],

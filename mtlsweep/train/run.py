@@ -62,7 +62,7 @@ class Run:
             self.strategy: nn.Module = build(settings["loss"])
         self.built = checkpoint.parts(self.strategy)
         saved = self._read_checkpoint(engine)
-        self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe())
+        self.progress = checkpoint.Progress.of(saved) if saved else checkpoint.Progress([], engine.describe(), first_attempt=claim.attempt)
         engine = engine.as_begun(self.progress.engine)
         engine.apply()
         self.progress.count_in(origin(device_name(engine.device)))
@@ -116,8 +116,7 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Write the result and remove what was only needed to get there."""
-        signature, attempts, engine = self.description["signature"], self.claim.attempt, self.trainer.engine
-        result = summarize(self.rows, self.diverged, signature, attempts, engine, self.progress.origins)
+        result = summarize(self.progress, self.diverged, self.description["signature"], self.claim.attempt, self.trainer.engine)
         if self.settings["save"] == "last":
             self._save_weights("last.pt", self.rows[-1]["epoch"])
         elif self.settings["save"] == "best":
