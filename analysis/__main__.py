@@ -3,13 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.find import find_study
 from analysis.measures import MEASURES
 from mtlsweep.errors import UserError
-from mtlsweep.pipe import exit_with
+from mtlsweep.pipe import exit_with, refused_in_a_line
 
 if TYPE_CHECKING:
     from analysis.report import Choice
@@ -35,19 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] not in (*VERBS, "-h", "--help"):
         words.insert(0, "table")
     given = _parser().parse_args(words)
-    try:
-        _do(given)
-    except UserError as error:
-        print(f"analysis: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader's leave, no fault of a file
-        raise
-    except OSError as error:
-        from mtlsweep.explain import explain  # loads OmegaConf
-
-        print(f"analysis: {explain(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return refused_in_a_line("analysis", partial(_do, given))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,7 +96,7 @@ def _points(text: str) -> float:
     return value
 
 
-def _do(given: argparse.Namespace) -> None:
+def _do(given: argparse.Namespace) -> int:
     """Each verb imports only what it needs: a table shall not wait for what draws plots."""
     match given.verb:
         case "table":
@@ -142,6 +131,7 @@ def _do(given: argparse.Namespace) -> None:
             from analysis.publish import publish
 
             publish(given.folder, sources)
+    return 0
 
 
 def _folder(name: str) -> Path:

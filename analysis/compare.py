@@ -10,7 +10,7 @@ from analysis import terminal
 from analysis.commits import runs_of
 from analysis.names import text
 from analysis.notes import made_by
-from analysis.render import missing, number, sheet_latex, sheet_markdown
+from analysis.render import mean_and_seeds, missing, sheet_latex, sheet_markdown
 from analysis.row import GROUPS, Group
 from analysis.sheet import Sheet, spell
 from analysis.statistics import Estimate, estimate
@@ -119,7 +119,7 @@ def unshared(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
 
 def sheet(title: str, found: list[Pair], names: tuple[str, str]) -> Sheet:
     """One setting's cells as words."""
-    rows = [(_name(pair), [_words(pair.a), _words(pair.b), spell(pair.difference), _equal(pair)]) for pair in found]
+    rows = [(_name(pair), [mean_and_seeds(pair.a), mean_and_seeds(pair.b), spell(pair.difference), _equal(pair)]) for pair in found]
     both = sum(pair.difference is not None for pair in found)
     return Sheet(
         f"Best fine test accuracy (%), A: {names[0]}, B: {names[1]}; {title}",
@@ -192,11 +192,6 @@ def _across(a: pd.DataFrame, b: pd.DataFrame) -> str:
 
 def _name(pair: Pair) -> str:
     return f"{pair.strategy}, {pair.architecture}"
-
-
-def _words(entry: Entry) -> str:
-    value = f"{number(entry.values['best'])} n={entry.n}" if entry.n else ""
-    return " ".join(word for word in (value, "" if entry.complete else missing(entry)) if word)
 
 
 def _numbers(entry: Entry) -> dict[str, object]:

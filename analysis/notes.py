@@ -5,6 +5,7 @@ from collections import Counter
 import pandas as pd
 
 from analysis.table import Table, differing, distinct, ended, engine_words
+from mtlsweep.words import plural
 
 # Of a broken sweep the first few errors tell enough; all of them are in `results.csv`.
 _MAX_ERRORS = 10
@@ -61,12 +62,12 @@ def made_by(runs: pd.DataFrame) -> str:
 def _copies(frame: pd.DataFrame, count: int) -> list[str]:
     if not count:
         return []
-    found = [f"{_plural(count, 'run')} found more than once (same signature) and counted once."]
+    found = [f"{plural(count, 'run')} found more than once (same signature) and counted once."]
     results = ended(frame).groupby("signature")[["best_fine_acc", "last_fine_acc"]].nunique(dropna=False)
     unlike = int((results > 1).any(axis=1).sum())
     if unlike:
         found.append(
-            f"{_plural(unlike, 'run')} of them found with different results: the first is counted; `compare` sets them side by side."
+            f"{plural(unlike, 'run')} of them found with different results: the first is counted; `compare` sets them side by side."
         )
     return found
 
@@ -80,7 +81,7 @@ def _code(runs: pd.DataFrame) -> list[str]:
 
 def _uncommitted(done: pd.DataFrame) -> list[str]:
     dirty = int(done["dirty"].fillna(False).sum())
-    return [f"{_plural(dirty, 'run')} made with uncommitted changes to the code"] if dirty else []
+    return [f"{plural(dirty, 'run')} made with uncommitted changes to the code"] if dirty else []
 
 
 def _midway(done: pd.DataFrame) -> list[str]:
@@ -88,7 +89,7 @@ def _midway(done: pd.DataFrame) -> list[str]:
     if changes.empty:
         return []
     what = ", ".join(sorted({word for change in changes for word in change.split(", ")}))
-    return [f"{_plural(len(changes), 'run')} interrupted and continued with another {what}: the last one's is named here"]
+    return [f"{plural(len(changes), 'run')} interrupted and continued with another {what}: the last one's is named here"]
 
 
 def _commits(done: pd.DataFrame) -> Counter[str]:
@@ -122,8 +123,4 @@ def _errors(runs: pd.DataFrame) -> list[str]:
 
 
 def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} ({_plural(count, 'run')})" for name, count in sorted(counter.items()))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' if count != 1 else ''}"
+    return ", ".join(f"{name} ({plural(count, 'run')})" for name, count in sorted(counter.items()))

@@ -10,20 +10,10 @@ from analysis.row import OF_GROUPS
 from analysis.sheet import Sheet
 from analysis.statistics import Estimate, estimate, welch
 from analysis.table import Entry, Table, labels
+from mtlsweep.protocol.rules import SETTING, flat
 
-# The recipe under which accuracies were published (cv-multitask-loss of MLS-Bench, arXiv:2605.08678).
-RECIPE = {
-    "data.name": "cifar100",
-    "data.train_size": None,
-    "data.test_size": None,
-    "data.validation": 0,
-    "schedule.epochs": 200,
-    "schedule.batch_size": 128,
-    "schedule.lr": 0.1,
-    "schedule.momentum": 0.9,
-    "schedule.weight_decay": 0.0005,
-}
-
+# The recipe under which accuracies were published, by dotted key: the benchmark's; where all images are taken, data.seed chooses nothing.
+RECIPE = {key: value for key, value in flat({group: SETTING[group] for group in ("data", "schedule")}).items() if key != "data.seed"}
 
 # Strategies that are what was published under another one's name, which stands in the file with what differs.
 PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad"}

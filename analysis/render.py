@@ -97,6 +97,12 @@ def latex_escape(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "$-$", text.translate(_LATEX)).replace("±", r"$\pm$")
 
 
+def mean_and_seeds(entry: Entry) -> str:
+    """`67.10 ± 0.20 n=3`, and what is missing of it."""
+    value = f"{number(entry.values['best'])} n={entry.n}" if entry.n else ""
+    return " ".join(word for word in (value, "" if entry.complete else missing(entry)) if word)
+
+
 def _numbers(entry: Entry) -> dict[str, object]:
     summaries = {name: entry.values.get(name, Summary(math.nan, None)) for name in MEASURES}
     values = {f"{name}_{part}": value for name, summary in summaries.items() for part, value in vars(summary).items()}

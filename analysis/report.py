@@ -31,7 +31,7 @@ class Choice:
         family: labels of the strategies that p values are corrected for; None: all.
         resolve: the difference that matters, percentage points.
         published: set ours beside the published accuracies.
-        measure: of `table.MEASURES`, that is compared.
+        measure: of `measures.MEASURES`, that is compared.
     """
 
     baseline: str | None = None
@@ -41,13 +41,12 @@ class Choice:
     measure: str = "best"
 
 
-def report(study: Path, only: Collection[Path] | None = None, output: str = "text") -> None:
+def report(study: Path, only: Collection[Path] | None = None) -> None:
     """Write a study's `results.csv` and print its accuracies, without comparisons, then the path of the former.
 
     Args:
         study: the study's folder.
         only: directories of the runs that the table is of; None: all of the study's. `results.csv` always has all.
-        output: "text", "markdown", "csv" or "latex".
 
     Raises:
         UserError: the folder holds no runs and no sweep that asked for any.
@@ -59,8 +58,8 @@ def report(study: Path, only: Collection[Path] | None = None, output: str = "tex
         frame = frame[frame["path"].isin(shown)]
     if not frame.empty:
         found = tables(frame)
-        _print(found, frame, output)
-    say_where([study], output)
+        _print(found, frame, "text")
+    say_where([study])
 
 
 def report_studies(studies: Sequence[Path], output: str = "text", choice: Choice = Choice()) -> None:

@@ -6,6 +6,7 @@ from analysis.baseline import Comparison, Line, typical_spread
 from analysis.measures import MEANINGS
 from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p
 from analysis.table import Entry
+from mtlsweep.words import plural
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def _unlike(comparison: Comparison) -> list[str]:
     if not names:
         return []
     return [
-        f"{sum(differs for _, differs in pairs)} of {_count(len(pairs), 'pair', 'pairs')} are of runs on different devices, engines "
+        f"{sum(differs for _, differs in pairs)} of {plural(len(pairs), 'pair', 'pairs')} are of runs on different devices, engines "
         f"or torch versions, whose effect is in their differences too: {', '.join(names)}."
     ]
 
@@ -146,7 +147,7 @@ def _resolves(name: str, spread: Spread, n: int, strategies: int, resolve: float
     if not spread.sd:
         return f"{name}: the differences show no spread, and so do not say what n={n} can find."
     return (
-        f"{name}: differences have an sd of {spread.sd:.2f} (pooled over {_count(strategies, 'strategy', 'strategies')}, "
+        f"{name}: differences have an sd of {spread.sd:.2f} (pooled over {plural(strategies, 'strategy', 'strategies')}, "
         f"{spread.freedom:.3g} degrees of freedom); n={n} finds {resolvable(spread.sd, n) or 0:.2f} points with 80 % power; "
         f"{resolve:g} points {_needs(spread, resolve)}."
     )
@@ -170,7 +171,7 @@ def _pooling(comparison: Comparison) -> list[str]:
     corrected = min(1.0, smallest * comparison.family)
     text = (
         f"p: permutation test over architectures and seeds (sign changes of {max(pairs)} pairs, {_how(comparison)}); the smallest it can "
-        f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {_count(comparison.family, 'strategy', 'strategies')}."
+        f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {plural(comparison.family, 'strategy', 'strategies')}."
     )
     return [text + (_hopeless(comparison) if corrected > LEVEL else "")]
 
@@ -183,7 +184,3 @@ def _hopeless(comparison: Comparison) -> str:
 
 def _how(comparison: Comparison) -> str:
     return "all of them" if all(line.pooled.exact for line in comparison.lines.values() if line.pooled) else "9,999 at random"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -183,9 +183,9 @@ def power(difference: float, sd: float, n: int, level: float = LEVEL) -> float:
     return float(stats.ncf.sf(critical**2, 1, n - 1, n * (difference / sd) ** 2))
 
 
-def seeds_needed(difference: float, sd: float, level: float = LEVEL) -> int | None:
+def seeds_needed(difference: float, sd: float) -> int | None:
     """The smallest number of seeds whose paired t test finds a difference with 80 % power; None above 100,000."""
-    found = bisect_left(range(_MOST_SEEDS), POWER, lo=2, key=lambda n: power(abs(difference), sd, n, level))
+    found = bisect_left(range(_MOST_SEEDS), POWER, lo=2, key=lambda n: power(abs(difference), sd, n))
     return found if found < _MOST_SEEDS else None
 
 

@@ -1,11 +1,10 @@
 """`python -m mtlsweep VERB`: how a study's runs are, their logs, how to end and remove what is not wanted; the strategies."""
 
 import argparse
-import sys
 from collections.abc import Sequence
+from functools import partial
 
-from mtlsweep.errors import UserError
-from mtlsweep.pipe import exit_with
+from mtlsweep.pipe import exit_with, refused_in_a_line
 
 STUDY = "a study's folder, or its name below runs/"
 CELL = "words of a cell's name (resnet20 haw seed 42), or its run directory"
@@ -18,18 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 where the user has said no; 2 where what is asked for does not exist or cannot be done.
     """
     given = _parser().parse_args(arguments)
-    try:
-        return _do(given)
-    except UserError as error:
-        print(f"mtlsweep: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # the reader's leave, no fault of a file
-        raise
-    except OSError as error:
-        from mtlsweep.explain import explain  # loads OmegaConf
-
-        print(f"mtlsweep: {explain(error)}", file=sys.stderr)
-        return 2
+    return refused_in_a_line("mtlsweep", partial(_do, given))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from mtlsweep.errors import UserError
 from mtlsweep.explain import explain
+from mtlsweep.pipe import stop_writing
 from mtlsweep.sweep import CellFailed
 
 # What is raised before anything trains, and is the user's to put right.
@@ -52,7 +53,7 @@ def _attempt(act: Callable[[], object]) -> int:
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:  # the reader of the output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()
         status = 1
     except REFUSALS as error:
         status = refuse(error)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from mtlsweep.progress import duration
 from mtlsweep.settings import build, train_images
+from mtlsweep.words import duration
 
 # A run's settings, or its identity: both have the groups that decide how long it takes.
 Run = dict[str, Any]

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.errors import UserError
-from mtlsweep.progress import console, duration
+from mtlsweep.progress import console
 from mtlsweep.runs import Cell, RunDirectory, State, Status
 from mtlsweep.runs.outcome import objective
 from mtlsweep.runs.signature import NEUTRAL
-from mtlsweep.study.cost import Cost
-from mtlsweep.study.survey import Survey
+from mtlsweep.words import counts, duration, plural
 
 # What is to be done about a cell, by the state of its run.
 ACTIONS = {
@@ -124,8 +123,8 @@ def plan(cells: Sequence[Cell]) -> dict[Path, Task]:
     kept = dict(zip(directories, cells, strict=True))
     pairs = zip(cells, directories, strict=True)
     if differing := {name for cell, directory in pairs for name in _differing(cell.settings, kept[directory].settings)}:
-        runs, names = "1 run" if len(kept) == 1 else f"{len(kept)} runs", ", ".join(sorted(differing))
-        console.print(f"note: {cell_count(cells)} are {runs}: what a run is does not depend on {names}, of which the last value counts")
+        are, names = f"{plural(len(cells), 'cell')} are {plural(len(kept), 'run')}", ", ".join(sorted(differing))
+        console.print(f"note: {are}: what a run is does not depend on {names}, of which the last value counts")
     return {directory: Task.of(cell) for directory, cell in kept.items()}
 
 
@@ -160,20 +159,10 @@ def _without_gpu(engine: dict[str, Any]) -> dict[str, Any]:
     return engine | {"device": "cpu"} if re.fullmatch(r"cuda(:\d+)?", engine["device"]) else engine
 
 
-def print_plan(tasks: Sequence[Task]) -> None:
-    """What a dry run says."""
-    for task in tasks:
-        console.print(f"{task.action:8} {task.status.state.value:11} {task.cell.label}  {task.directory.path}")
-    due = {task.directory.path: task.cell.identity for task in tasks if task.due}
-    anew = {task.directory.path for task in tasks if task.action == "redo"}
-    cost = f"; {Cost.of_rest(Survey.of(tasks[0].cell.study_dir).entries, due, anew).rest}" if due else ""
-    console.print(f"dry run, nothing trained: {counts([task.action for task in tasks])}{cost}")
-
-
 def print_summary(tasks: Sequence[Task], seconds: float) -> None:
     """What has become of all tasks, and all that is not a plain success in detail."""
     outcomes = [task.outcome for task in tasks]
-    console.print(f"{cell_count(tasks)} in {duration(seconds)}: {counts(outcomes)}")
+    console.print(f"{plural(len(tasks), 'cell')} in {duration(seconds)}: {counts(outcomes)}")
     for task, outcome in zip(tasks, outcomes, strict=True):
         if outcome == "diverged" and task.result:
             console.print(f"  diverged: {task.cell.label}: {task.result['reason']}")
@@ -181,13 +170,3 @@ def print_summary(tasks: Sequence[Task], seconds: float) -> None:
             console.print(f"  taken: {task.cell.label}: {task.taken_by}")
         elif outcome != "completed":
             console.print(f"  {outcome}: {task.cell.label}: {task.error}")
-
-
-def cell_count(cells: Sequence[object]) -> str:
-    """`1 cell`, `2 cells`."""
-    return "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-
-
-def counts(words: Sequence[str]) -> str:
-    """`2 run, 1 done`."""
-    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))

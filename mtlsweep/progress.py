@@ -1,12 +1,12 @@
 """What is shown while runs train: lines always, bars where the output is a terminal."""
 
-import os
-import sys
 from types import TracebackType
 from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mtlsweep.pipe import stop_writing
 
 
 class _Console(Console):
@@ -17,7 +17,7 @@ class _Console(Console):
             KeyboardInterrupt: always.
         """
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()
         raise KeyboardInterrupt
 
 
@@ -79,12 +79,3 @@ class Display:
         if self._bar is not None:
             self._screen.bars.remove_task(self._bar)
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """A length of time for people: `45 s`, `3 min 05 s`, `2 h 10 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

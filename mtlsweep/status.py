@@ -7,9 +7,9 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from mtlsweep.progress import duration
 from mtlsweep.runs import RunDirectory
 from mtlsweep.runs.progress import rows
+from mtlsweep.words import duration
 
 
 @dataclass(frozen=True)

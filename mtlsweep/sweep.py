@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 
 from mtlsweep import interrupt
+from mtlsweep.dry_run import print_plan
 from mtlsweep.errors import UserError, summary
 from mtlsweep.forecast import Forecast
-from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
+from mtlsweep.plan import Task, check, plan, print_summary
 from mtlsweep.processes.machine import divide
 from mtlsweep.progress import Display, Screen, console
 from mtlsweep.runs import Cell, State, Status, SweepRecord, Taken
 from mtlsweep.runs.provenance import write_changes
+from mtlsweep.words import plural
 
 if TYPE_CHECKING:  # loads torch
     from mtlsweep.train.lanes import Job, Lane
@@ -113,7 +115,7 @@ def execute_all(tasks: Sequence[Task], settings: Sequence[dict[str, Any]], sweep
     """
     due = [task for task in tasks if task.due]
     if sweeping:
-        console.print(f"{cell_count(tasks)}, {len(due)} to run")
+        console.print(f"{plural(len(tasks), 'cell')}, {len(due)} to run")
     elif not due:
         _print_finished(tasks[0])
     if due:

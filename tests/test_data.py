@@ -159,14 +159,13 @@ class TestLoad:
 
     def test_synthetic_data_comes_with_its_statistics(self) -> None:
         data = load(SMALL)
-        assert (data.name, data.mean, data.std) == ("synthetic", synthetic.MEAN, synthetic.STD)
-        assert (data.num_fine, data.num_coarse) == (100, 20)
+        assert (data.mean, data.std) == (synthetic.MEAN, synthetic.STD)
         assert same(data.train, synthetic.generate(0, 500, 200)[0])
         assert same(data.test, synthetic.generate(0, 500, 200)[1])
 
     def test_cifar100_comes_with_its_statistics(self, cifar: DataConfig) -> None:
         data = load(cifar)
-        assert (data.name, data.mean, data.std) == ("cifar100", cifar100.MEAN, cifar100.STD)
+        assert (data.mean, data.std) == (cifar100.MEAN, cifar100.STD)
 
     def test_all_images_are_used_unless_a_size_is_given(self, cifar: DataConfig) -> None:
         data = load(cifar)

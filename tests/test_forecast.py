@@ -5,7 +5,7 @@ import pytest
 
 from mtlsweep import forecast as forecast_module
 from mtlsweep.forecast import Forecast
-from mtlsweep.progress import duration
+from mtlsweep.words import duration
 
 
 def run(depth: int, epochs: int = 3, **loss: Any) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_cells_of_jobs_in_the_queue_are_known(tmp_path: Path) -> None:
 
 def test_silent_slurm_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert queue.queued() is None
+    assert queue.listed() is None
     assert queue.largest_array() == 1001
 
 

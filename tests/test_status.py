@@ -20,6 +20,7 @@ from mtlsweep.errors import UserError
 from mtlsweep.pipe import exit_with
 from mtlsweep.runs import Cell, Claim, SweepRecord
 from mtlsweep.runs.owner import STALE_SECONDS, Owner, answered, is_gone, process
+from mtlsweep.slurm import queue
 from mtlsweep.slurm.submission import Submission
 from mtlsweep.study import watch
 from mtlsweep.study.cost import Cost
@@ -225,7 +226,7 @@ def test_watch_ends_when_nothing_is_running_or_queued(
     said = say(capsys, "status", "s", "--watch").splitlines()
     assert [line.partition(" ")[2] for line in said[:2]] == ["1 cell: 1 queued", "1 cell: 1 completed"]
     assert said[2] == "1 cell: 1 completed"
-    assert min(waits) >= watch.POLL_SECONDS
+    assert min(waits) >= queue.POLL_SECONDS
 
 
 def test_ctrl_c_leaves_a_watch(study: Path, running: Callable[[Cell], Path], capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,14 +213,17 @@ FAULTS = {
         written("return fine_loss.to('meta')"),
         ": MultiTaskLoss.forward returned a tensor on meta: it must stay where the losses are, on cpu",
     ),
-    "nan": (written("return fine_loss * float('nan')"), ": MultiTaskLoss gave nan (derivatives nan and 0) for the first step's losses, "),
+    "nan": (
+        written("return fine_loss * float('nan')"),
+        ": MultiTaskLoss gave nan (derivatives nan and 0) for the losses of the first step, ",
+    ),
     "inf": (
         written("return torch.exp(1000 * fine_loss)"),
-        ": MultiTaskLoss gave inf (derivatives inf and 0) for the first step's losses, ",
+        ": MultiTaskLoss gave inf (derivatives inf and 0) for the losses of the first step, ",
     ),
     "nan_derivative": (
         written("return fine_loss + torch.sqrt(0 * coarse_loss)"),
-        " (derivatives 1 and nan) for the first step's losses, ",
+        " (derivatives 1 and nan) for the losses of the first step, ",
     ),
     "complex": (written("return fine_loss * 1j"), ": the backward pass raised RuntimeError: grad can be implicitly created only for real"),
     "changes_the_graph": (

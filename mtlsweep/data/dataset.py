@@ -31,14 +31,11 @@ class Split:
 class Dataset:
     """Training, held-out validation (or none) and test split, with the channel statistics that normalise them (of pixels in [0, 1])."""
 
-    name: str
     train: Split
     validation: Split | None
     test: Split
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    num_fine: int = 100
-    num_coarse: int = 20
 
 
 def balanced_order(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -31,7 +31,7 @@ def _load(name: str, root: str, download: bool, seed: int, train_size: int | Non
     train = _subset(train, train_size, seed, "train")
     test = _subset(test, test_size, seed, "test")
     train, held_out = _hold_out(train, validation, seed)
-    return Dataset(name, train, held_out, test, mean, std)
+    return Dataset(train, held_out, test, mean, std)
 
 
 def _subset(split: Split, size: int | None, seed: int, which: str) -> Split:

@@ -1,4 +1,4 @@
-"""Sweeps in several processes on this machine: `pool` is the sweep's own process, `worker` what it starts. Only `worker` loads torch."""
+"""Sweeps in several processes on this machine: `pool` is the sweep's own process, `worker` what it starts and what trains."""
 
 from collections.abc import Sequence
 

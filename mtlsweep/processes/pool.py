@@ -19,12 +19,13 @@ from rich.text import Text
 from mtlsweep import interrupt
 from mtlsweep.forecast import Forecast
 from mtlsweep.frozen import FrozenCell
-from mtlsweep.plan import Task, cell_count
+from mtlsweep.plan import Task
 from mtlsweep.processes import WORKER
 from mtlsweep.processes.machine import Share
 from mtlsweep.processes.worker import Ended, Order
 from mtlsweep.progress import console
 from mtlsweep.status import Running, running_table
+from mtlsweep.words import plural
 
 # Between two looks at processes that say nothing, and at Ctrl-C.
 POLL_SECONDS = 0.5
@@ -43,7 +44,7 @@ def execute_in_processes(tasks: Sequence[Task], settings: Sequence[dict[str, Any
         KeyboardInterrupt: the user ended it; so did every process.
     """
     due = [task for task in tasks if task.due]
-    console.print(f"{cell_count(tasks)}, {len(due)} to run in {len(shares)} processes")
+    console.print(f"{plural(len(tasks), 'cell')}, {len(due)} to run in {len(shares)} processes")
     if due:
         _Pool(due, settings, shares, lanes).run()
 

@@ -114,7 +114,7 @@ def _do(given: argparse.Namespace, overrides: list[str]) -> int:
 
             show(given.entry)
         case "leaderboard":
-            from mtlsweep.protocol.leaderboard import leaderboard  # loads pandas
+            from analysis.leaderboard import leaderboard  # loads pandas
 
             print(leaderboard(given.folders, given.format), end="")
     return 0

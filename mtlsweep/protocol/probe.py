@@ -5,7 +5,6 @@ The pipe gets a line for each stage that is reached: "ready", "loaded", and a JS
 
 import inspect
 import json
-import math
 import os
 import resource
 import sys
@@ -20,7 +19,7 @@ from mtlsweep.errors import UserError, summary
 from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.user import CLASS, faults_named, load, name_of
 from mtlsweep.train.network import Batch, Losses, Network
-from mtlsweep.train.steps import Moment, Outcome, ScalarStep
+from mtlsweep.train.steps import Moment, ScalarStep, check_finite
 
 # Two steps in a row, so that a graph kept from one to the next is found; and later ones, where fades have begun and ended.
 TOTAL_EPOCHS = 200
@@ -112,7 +111,7 @@ def _take_steps(strategy: nn.Module) -> None:
     unreached = dict(own)
     for epoch in EPOCHS:
         outcome = program(Batch(nothing, nothing, nothing), Moment(epoch, TOTAL_EPOCHS, 1.0))
-        _check_finite(strategy, outcome, epoch)
+        check_finite(strategy, outcome, f"of epoch {epoch}")
         network.note()
         unreached = {name: parameter for name, parameter in unreached.items() if parameter.grad is None}
         if optimizer:
@@ -121,13 +120,6 @@ def _take_steps(strategy: nn.Module) -> None:
     missed = [name for name, reached in network.reached.items() if not reached] + [f"the parameter {name}" for name in unreached]
     if missed:
         raise UserError(f"{name_of(strategy)}: no gradient reaches {missed[0]}, in none of the epochs tried ({_join(sorted(set(EPOCHS)))})")
-
-
-def _check_finite(strategy: nn.Module, outcome: Outcome, epoch: int) -> None:
-    value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(outcome[:6]).tolist()
-    if not math.isfinite(value + fine_weight + coarse_weight):
-        gave = f"{value:.4g} (derivatives {fine_weight:.4g} and {coarse_weight:.4g})"
-        raise UserError(f"{name_of(strategy)} gave {gave} for the losses {fine_loss:.4g} and {coarse_loss:.4g} in epoch {epoch}")
 
 
 def _join(numbers: list[int]) -> str:

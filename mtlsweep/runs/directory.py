@@ -167,7 +167,10 @@ class RunDirectory:
         return _newest(self.path / "previous", "*")
 
     def put_aside(self) -> None:
-        """Move an earlier result, its metrics and its log to `previous/<k>/`, so that nothing is overwritten. For the owner only."""
+        """Move an earlier result and what belongs to it to `previous/<k>/`, so that nothing is overwritten. For the owner only.
+
+        A checkpoint is removed.
+        """
         # The result last: a run that is killed in between still counts as done, and no file without its result is ever overwritten.
         names = ("status.json", "metrics.csv", "run.log", "best.pt", "last.pt", "result.json")
         found = [name for name in names if (self / name).exists()]

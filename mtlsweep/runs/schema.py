@@ -14,7 +14,7 @@
 | `best.pt`, `last.pt` | on request (`save`) | the network's `state_dict` and the epoch |
 | `run.log` | as it happens | the run's lines |
 | `redo` | when a finished run is to be done again, until it is begun | nothing |
-| `previous/<k>/` | when a finished run is done again | the earlier result, metrics and status |
+| `previous/<k>/` | when a finished run is done again | the earlier result, metrics, status, log and weights |
 
 Accuracies are percent, times seconds, epochs 1-indexed.
 """

@@ -10,16 +10,14 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from mtlsweep.plan import Task, counts
+from mtlsweep.plan import Task
 from mtlsweep.progress import console
 from mtlsweep.runs import State
 from mtlsweep.slurm import queue
 from mtlsweep.slurm.submission import Submission
 from mtlsweep.status import Running, running_table
+from mtlsweep.words import counts
 
-# Between two looks; for each minute of waiting a second longer, because squeue is work for the whole cluster.
-POLL_SECONDS = 3.0
-LONGEST_POLL_SECONDS = 30.0
 # Results may be written on another machine: a file may be seen only this many polls after the end of the job that wrote it.
 POLLS_AFTER_END = 2
 
@@ -45,7 +43,7 @@ def follow(tasks: Sequence[Task], submissions: Mapping[str, Submission]) -> None
         while follower.poll():
             if console.is_terminal:
                 live.update(follower.picture(), refresh=True)
-            time.sleep(min(POLL_SECONDS + (time.monotonic() - began) / 60, LONGEST_POLL_SECONDS))
+            time.sleep(queue.pause(time.monotonic() - began))
 
 
 class _Follower:

@@ -9,11 +9,12 @@ import submitit
 from mtlsweep import interrupt
 from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
-from mtlsweep.plan import Task, cell_count, check, counts
+from mtlsweep.plan import Task, check
 from mtlsweep.progress import console
 from mtlsweep.runs.progress import epochs_done
 from mtlsweep.slurm import queue
 from mtlsweep.sweep import execute_all
+from mtlsweep.words import counts, plural
 
 # Seconds before the time limit at which a job leaves at the latest: time enough to record where it was and to ask for its next start.
 LEAVE_SECONDS = 20
@@ -56,7 +57,7 @@ def _execute(cells: Sequence[FrozenCell], lanes: int | str) -> list[Task]:
     if tasks:
         check(tasks)
         execute_all(tasks, [settings for _, settings in unfrozen if settings is not None], sweeping=True, lanes=lanes)
-        console.print(f"{cell_count(tasks)}: {counts([task.outcome for task in tasks])}")
+        console.print(f"{plural(len(tasks), 'cell')}: {counts([task.outcome for task in tasks])}")
     return [task for task, _ in unfrozen]
 
 
@@ -72,7 +73,7 @@ def _continue_later(progressed: bool) -> str:
     if not progressed:
         return "error: the time limit is too short for a single epoch; raise hydra.launcher.time"
     # Not where it has been cancelled in the meantime: a cancelled job stays so. Where SLURM does not say in time, that is less likely.
-    states = queue.queued(timeout=LEAVE_SECONDS / 4)
-    if states is not None and states.get(job) != "RUNNING":
+    jobs = queue.listed(timeout=LEAVE_SECONDS / 4)
+    if jobs is not None and (job not in jobs or jobs[job].state != "RUNNING"):
         return f"job {job} is being ended"
     return f"time is up: job {job} starts again" if queue.requeue(job) else f"time is up, and SLURM does not start job {job} again"

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtlsweep import sweep
+from mtlsweep.dry_run import print_plan
 from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
-from mtlsweep.plan import Task, cell_count, check, plan, print_plan, print_summary
+from mtlsweep.plan import Task, check, plan, print_summary
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell, State, SweepRecord
 from mtlsweep.runs.provenance import write_changes
@@ -16,6 +17,7 @@ from mtlsweep.slurm.follow import follow
 from mtlsweep.slurm.options import Options
 from mtlsweep.slurm.queue import Job, listed
 from mtlsweep.slurm.submission import Submission, waiting
+from mtlsweep.words import plural
 
 
 def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Task]:
@@ -43,7 +45,7 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     SweepRecord.write(record_in, cells)
     began = time.monotonic()
     due = [task for task in tasks if task.due]
-    console.print(f"{cell_count(tasks)}, {len(due)} to run, {sum(task.action == 'queued' for task in tasks)} in the queue")
+    console.print(f"{plural(len(tasks), 'cell')}, {len(due)} to run, {sum(task.action == 'queued' for task in tasks)} in the queue")
     sweep.ask_redo(due)
     if due:
         submissions |= _submit(due, record_in, options)
@@ -85,7 +87,7 @@ def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Su
             for task in group:
                 task.job = job
         submitted = [task for group in of_job.values() for task in group]
-        console.print(f"submitted {cell_count(submitted)} as {_names(of_job)}; logs in {submission.log('JOB')}")
+        console.print(f"submitted {plural(len(submitted), 'cell')} as {_names(of_job)}; logs in {submission.log('JOB')}")
     return dict.fromkeys(submission.jobs, submission)
 
 

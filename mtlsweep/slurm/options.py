@@ -40,7 +40,7 @@ def parse(values: Mapping[str, Any]) -> Options:
     """Options of the right types and in their ranges.
 
     Raises:
-        UserError: one is not, or there is none of its name; one line for each.
+        UserError: one is not, or there is none of its name.
     """
     options = typed(Options, values, "hydra.launcher")
     _check_ranges(options)

@@ -14,6 +14,10 @@ _IN_ONE_CALL = 1000
 # Seconds that a command may take.
 _PATIENCE = 60.0
 
+# Between two looks at the queue, and what becomes of them in a long time.
+POLL_SECONDS = 3.0
+LONGEST_POLL_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Job:
@@ -48,10 +52,9 @@ def listed(timeout: float = _PATIENCE) -> dict[str, Job] | None:
     return {job.id: job for job in jobs}
 
 
-def queued(timeout: float = _PATIENCE) -> dict[str, str] | None:
-    """State of each of this user's jobs that have not ended, array tasks one by one, by id: `{"12_0": "RUNNING"}`; None: no answer."""
-    jobs = listed(timeout)
-    return None if jobs is None else {name: job.state for name, job in jobs.items()}
+def pause(waited: float) -> float:
+    """Seconds between two looks at the queue after so many of waiting: squeue is work for the whole cluster."""
+    return min(POLL_SECONDS + waited / 60, LONGEST_POLL_SECONDS)
 
 
 def ended_as(jobs: Collection[str]) -> dict[str, str]:

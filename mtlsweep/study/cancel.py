@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 
 from mtlsweep.errors import UserError
-from mtlsweep.plan import cell_count
 from mtlsweep.processes import is_worker
 from mtlsweep.progress import console
 from mtlsweep.runs import owner as owners
 from mtlsweep.slurm import queue
 from mtlsweep.study.ask import confirm
 from mtlsweep.study.survey import Entry, Survey
+from mtlsweep.words import plural
 
 
 def cancel(study: Path, yes: bool) -> bool:
@@ -42,7 +42,7 @@ def cancel(study: Path, yes: bool) -> bool:
         return True
     jobs = [job.id for job in survey.jobs]
     if jobs:
-        console.print(f"{_several(jobs, 'SLURM job', 's')}, with {cell_count(cells)}: {_shorten(jobs)}")
+        console.print(f"{plural(len(jobs), 'SLURM job')}, with {plural(len(cells), 'cell')}: {_shorten(jobs)}")
     for process in processes:
         console.print(f"process {process.pid}: {_command(process)}")
     if not confirm("end them?", yes):
@@ -51,7 +51,7 @@ def cancel(study: Path, yes: bool) -> bool:
     refused = queue.cancel(jobs) if jobs else []
     if refused:
         raise UserError(f"SLURM does not end {_shorten(refused)}")
-    what = f"{_several(jobs, 'SLURM job', 's')}, {_several(ended, 'process', 'es')}"
+    what = f"{plural(len(jobs), 'SLURM job')}, {plural(len(ended), 'process', 'processes')}"
     console.print(f"ended: {what}; the command that began them continues from their checkpoints")
     return True
 
@@ -106,10 +106,6 @@ def _command(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return process.name()
-
-
-def _several(things: Sequence[object], name: str, plural: str) -> str:
-    return f"{len(things)} {name}{plural if len(things) != 1 else ''}"
 
 
 def _shorten(jobs: Sequence[str]) -> str:

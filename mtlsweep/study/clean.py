@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtlsweep.errors import UserError
-from mtlsweep.plan import cell_count
 from mtlsweep.progress import console
 from mtlsweep.runs import Claim, RunDirectory, State, SweepRecord, Taken, files
 from mtlsweep.runs.progress import epochs_done
@@ -19,6 +18,7 @@ from mtlsweep.runs.sweep_record import FOLDER
 from mtlsweep.study.ask import confirm
 from mtlsweep.study.find import find_cells
 from mtlsweep.study.survey import Entry, Survey
+from mtlsweep.words import plural
 
 # Cells that are listed of a kind.
 SHOWN = 30
@@ -35,7 +35,7 @@ class Choice:
     Attributes:
         cells: words of cells' names, see `find.find_cells`: these only, whatever has become of them; none: all that are unfinished.
         completed: those with a result, too.
-        previous: of the others the earlier results that `rerun` has put aside, too.
+        previous: also, of the runs that stay, the earlier results that `rerun` has put aside.
     """
 
     cells: Sequence[str] = ()
@@ -71,15 +71,15 @@ def clean(study: Path, choice: Choice, yes: bool) -> bool:
         return True
     _list(chosen, previous)
     seen = {entry.path: RunDirectory(entry.path).attempt() for entry in chosen}
-    if not confirm(f"remove {cell_count(chosen)} for good?" if chosen else "remove these for good?", yes):
+    if not confirm(f"remove {plural(len(chosen), 'cell')} for good?" if chosen else "remove these for good?", yes):
         return False
     busy = _busy(Survey.of(study))  # of now: the question may have waited for long
     removed = {path for path, attempt in seen.items() if _remove_run(study, path, attempt, path in busy)}
     for path in previous:
         shutil.rmtree(path)
     _forget(study, removed)
-    parts = [cell_count(list(removed))] if chosen else []
-    console.print(f"removed: {', '.join([*parts, *([f'earlier results of {cell_count(previous)}'] if previous else [])])}")
+    cells, earlier = plural(len(removed), "cell"), f"earlier results of {plural(len(previous), 'cell')}"
+    console.print(f"removed: {', '.join([*([cells] if chosen else []), *([earlier] if previous else [])])}")
     return True
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.forecast import Costs
-from mtlsweep.progress import duration
 from mtlsweep.status import epoch_seconds
 from mtlsweep.study.survey import Entry
+from mtlsweep.words import duration, plural
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Cost:
     @property
     def rest(self) -> str:
         """What is to come, for people."""
-        cells = "1 cell" if self.left == 1 else f"{self.left} cells"
+        cells = plural(self.left, "cell")
         if self.unknown == self.left:
             return f"what {cells} will take is not known yet"
         but = f" (without {self.unknown} of models that no epoch has been run of)" if self.unknown else ""

@@ -6,13 +6,13 @@ from pathlib import Path
 from rich.console import Group
 from rich.text import Text
 
-from mtlsweep.plan import cell_count
 from mtlsweep.progress import console
 from mtlsweep.runs import RunDirectory
 from mtlsweep.slurm.queue import Job
 from mtlsweep.status import Running, running_table
 from mtlsweep.study.cost import Cost
 from mtlsweep.study.survey import Entry, Survey
+from mtlsweep.words import plural
 
 # Cells that are listed of those that share an error; and errors.
 SHOWN = 5
@@ -45,7 +45,7 @@ def picture(survey: Survey, ends: Mapping[str, str]) -> Group:
 def summary(survey: Survey) -> str:
     """How many cells there are of each status."""
     words = ", ".join(f"{count} {word}" for word, count in survey.words.items())
-    return f"{cell_count(survey.entries)}: {words}" if survey.entries else "no runs"
+    return f"{plural(len(survey.entries), 'cell')}: {words}" if survey.entries else "no runs"
 
 
 def lost(survey: Survey) -> list[Entry]:

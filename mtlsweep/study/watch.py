@@ -13,10 +13,7 @@ from mtlsweep.slurm import queue
 from mtlsweep.study.page import lost, picture, show, summary
 from mtlsweep.study.survey import Survey
 
-# Between two looks; for each minute a second longer, because squeue is work for the whole cluster.
-POLL_SECONDS = 3.0
-LONGEST_POLL_SECONDS = 30.0
-# At least so many times what a look takes.
+# Between two looks at least so many times what one takes.
 SHARE = 4
 
 # Between two cells of a sweep nothing is running for a moment.
@@ -81,4 +78,4 @@ def _looks(study: Path) -> Iterator[Survey]:
         idle = 0 if active else idle + 1
         yield survey
         took = monotonic() - looked
-        sleep(max(min(POLL_SECONDS + (looked - began) / 60, LONGEST_POLL_SECONDS), SHARE * took))
+        sleep(max(queue.pause(looked - began), SHARE * took))

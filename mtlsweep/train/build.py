@@ -20,8 +20,8 @@ from mtlsweep.train.network import Batch, Fused, Network
 from mtlsweep.train.optimizer import SGD, RecordableSGD
 from mtlsweep.train.resident import Resident
 
-# Images that kernels are tried out with; one more where a mini-batch has an odd number, for which they are compiled anew: not all programs
-# of a launch are full then.
+# Images that kernels are tried out with. Where mini-batches have an odd number they are tried with one image more: the launch then has
+# programs that are only partly filled, for which the kernels are compiled another time.
 TRIED = 16
 
 

@@ -10,7 +10,7 @@ from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.gram import length_factor, rescale
 from mtlsweep.losses.user import name_of
 from mtlsweep.train.network import Batch, Losses, Network
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, Outcome, seen
 from mtlsweep.train.two_gradients import HeadGradients, Through, receive, through, to_output
 
 
@@ -117,13 +117,8 @@ class CombineStep(GradientStep):
         return given.heads, Weighing.of(gram, weights * factor)
 
 
-def seen(losses: Losses, moment: Moment) -> torch.Tensor:
-    """The losses as a strategy sees them, `(2,)`: the coarse one scaled by the curriculum."""
-    return torch.stack([losses.fine, moment.coarse_factor * losses.coarse])
-
-
 def _check(strategy: nn.Module, method: str, given: object, like: torch.Tensor) -> None:
-    """Raise a UserError unless it is a tensor of the same shape, where the other is. Its values are not looked at."""
+    """Raise a UserError unless it is a tensor of the same shape on the same device. Its values are not looked at."""
     wanted = f"a tensor of shape {tuple(like.shape)} on {like.device}, without a gradient"
     if not isinstance(given, torch.Tensor):
         raise UserError(f"{name_of(strategy)}.{method} returned a {type(given).__name__} in place of {wanted}")

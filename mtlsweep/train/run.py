@@ -110,8 +110,8 @@ class Run:
         if len(self.rows) == 1 and row["fine_weight"] == 0:
             self._say("warning: in the first epoch what was minimised did not depend on the fine loss: its effective weight is 0")
         self.claim.write_metrics(self.rows)
-        self._report(len(self.rows) - 1)
-        self._keep(len(self.rows) - 1)
+        self._report(len(self.rows))
+        self._keep(len(self.rows))
         self.tracking.epoch(row)
 
     def finish(self) -> dict[str, Any]:
@@ -202,15 +202,15 @@ class Run:
                 row[f"{prefix}_fine_acc"], row[f"{prefix}_coarse_acc"] = yield from self.trainer.evaluate(split)
         return row
 
-    def _report(self, epoch: int) -> None:
-        if (epoch + 1) % log.EVERY == 0 or epoch + 1 == self.epochs:
-            self._say(log.train_line(self.rows[-1], learning_rate(self.settings["schedule"], epoch + 1)))
+    def _report(self, epochs: int) -> None:
+        if epochs % log.EVERY == 0 or epochs == self.epochs:
+            self._say(log.train_line(self.rows[-1], learning_rate(self.settings["schedule"], epochs)))
 
-    def _keep(self, epoch: int) -> None:
-        if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epoch + 1:
-            self._save_weights("best.pt", epoch + 1)
+    def _keep(self, epochs: int) -> None:
+        if self.settings["save"] == "best" and best(self.rows, selection_metric(self.rows))["epoch"] == epochs:
+            self._save_weights("best.pt", epochs)
         due = interrupt.ending() or time.monotonic() - self.saved_at >= self.settings["checkpoint_seconds"]
-        if due and epoch + 1 < self.epochs and self._can_be_saved():
+        if due and epochs < self.epochs and self._can_be_saved():
             self.claim.write_file(checkpoint.NAME, lambda file: checkpoint.save(file, self.trainer, self.progress))
             self.saved_at = time.monotonic()
 

@@ -74,16 +74,27 @@ class ScalarStep:
         return Outcome.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
 
 
+def seen(losses: Losses, moment: Moment) -> torch.Tensor:
+    """The losses as a strategy sees them, `(2,)`: the coarse one scaled by the curriculum."""
+    return torch.stack([losses.fine, moment.coarse_factor * losses.coarse])
+
+
 def check_first(strategy: nn.Module, outcome: Outcome) -> None:
     """Check the first step of a run, where nothing can have diverged yet. (Later ones are not looked at: that would wait for the device.)
 
     Raises:
         UserError: of finite losses the strategy has made something that is NaN or infinite, or that has such derivatives.
     """
+    if math.isfinite(float(outcome.fine_loss + outcome.coarse_loss)):
+        check_finite(strategy, outcome, "of the first step")
+
+
+def check_finite(strategy: nn.Module, outcome: Outcome, which: str) -> None:
+    """Raise a UserError where what a strategy has made of losses, or a derivative of it, is NaN or infinite; `which` tells the losses."""
     value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(outcome[:6]).tolist()
-    if math.isfinite(fine_loss + coarse_loss) and not math.isfinite(value + fine_weight + coarse_weight):
+    if not math.isfinite(value + fine_weight + coarse_weight):
         gave = f"{value:.4g} (derivatives {fine_weight:.4g} and {coarse_weight:.4g})"
-        raise UserError(f"{name_of(strategy)} gave {gave} for the first step's losses, {fine_loss:.4g} and {coarse_loss:.4g}")
+        raise UserError(f"{name_of(strategy)} gave {gave} for the losses {which}, {fine_loss:.4g} and {coarse_loss:.4g}")
 
 
 def _check_scalar(strategy: nn.Module, minimised: object, device: torch.device) -> None:

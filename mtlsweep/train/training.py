@@ -10,7 +10,7 @@ from mtlsweep.losses import Strategy
 from mtlsweep.randomness import reseed, stream
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed, Replayer
 from mtlsweep.train.programs import step_program
-from mtlsweep.train.steps import Moment, Outcome, check_first
+from mtlsweep.train.steps import Moment, Outcome, check_first, seen
 
 if TYPE_CHECKING:
     from mtlsweep.train.epoch import Trainer
@@ -101,8 +101,7 @@ class Pass:
         trainer.optimizer.step()
         after_step: Any = getattr(trainer.strategy, "after_step", None)
         if after_step:
-            losses = trainer.network.losses_again(batch)
-            after_step(torch.stack([losses.fine, moment.coarse_factor * losses.coarse]))
+            after_step(seen(trainer.network.losses_again(batch), moment))
         self.kept.totals += torch.stack(outcome) * self.kept.shares[len(indices)]
         return outcome
 

@@ -13,9 +13,9 @@ import pandas as pd
 import analysis
 from analysis.collect import collect
 from analysis.find import find_study
-from analysis.render import missing, number
+from analysis.render import mean_and_seeds
 from analysis.results import read_results
-from analysis.table import Entry as Cell
+from analysis.table import Entry as TableEntry
 from analysis.table import Summary, tables
 from mtlsweep.errors import UserError
 from mtlsweep.protocol.entry import Entry
@@ -37,7 +37,7 @@ class Row:
 
     name: str
     kind: str
-    cells: dict[str, Cell]
+    cells: dict[str, TableEntry]
 
     @property
     def geometric_mean(self) -> float | None:
@@ -107,7 +107,7 @@ def _of_entry(entry: Entry) -> Row:
     for model, seeds in runs.items():
         best, last = accuracies(seeds), accuracies(seeds, "last")
         diverged = len(seeds) - len(best)
-        cells[model] = Cell(len(best), {"diverged": diverged} if diverged else {}, _summaries(best, last))
+        cells[model] = TableEntry(len(best), {"diverged": diverged} if diverged else {}, _summaries(best, last))
     return Row(entry.path.resolve().name, "entry", cells)
 
 
@@ -124,7 +124,7 @@ def _of_study(study: Path, setting: Setting) -> Iterator[Row]:
         for strategy, cells in table.rows.items():
             by_model = dict(zip(table.columns, cells, strict=True))
             name = strategy if len(found) == 1 else f"{strategy} ({table.title})"
-            yield Row(name, "study", {model: by_model.get(model, Cell()) for model in ARCHITECTURES})
+            yield Row(name, "study", {model: by_model.get(model, TableEntry()) for model in ARCHITECTURES})
 
 
 def _published() -> list[Row]:
@@ -132,8 +132,8 @@ def _published() -> list[Row]:
     rows = []
     for name, runs in known.groupby("name", sort=False):
         found = {str(model): group["best_fine_acc"].tolist() for model, group in runs.groupby("model")}
-        cells = {model: Cell(len(best), {}, _summaries(best, [])) for model, best in found.items()}
-        rows.append(Row(str(name), "published", {model: cells.get(model, Cell()) for model in ARCHITECTURES}))
+        cells = {model: TableEntry(len(best), {}, _summaries(best, [])) for model, best in found.items()}
+        rows.append(Row(str(name), "published", {model: cells.get(model, TableEntry()) for model in ARCHITECTURES}))
     return rows
 
 
@@ -152,7 +152,7 @@ def _left_out(folder: Path, reason: str) -> None:
 
 def _markdown(rows: Sequence[Row], rehearsal: bool) -> str:
     heads = [f"{model}{' (held out)' if model in HELD_OUT else ''}" for model in ARCHITECTURES]
-    lines = [[row.name, row.kind, *(_words(row.cells[model]) for model in ARCHITECTURES), _mean(row)] for row in rows]
+    lines = [[row.name, row.kind, *(mean_and_seeds(row.cells[model]) for model in ARCHITECTURES), _mean(row)] for row in rows]
     grid = pd.DataFrame(lines, columns=["strategy", "kind", *heads, "geom. mean"])
     aligned = ("left", "left", *["right"] * (len(heads) + 1))
     title = f"**Best fine test accuracy (%){': REHEARSAL, not the benchmark' if rehearsal else ', the benchmark'}**"
@@ -164,11 +164,6 @@ def _markdown(rows: Sequence[Row], rehearsal: bool) -> str:
         notes.append("published: MLS-Bench (arXiv:2605.08678); fine only, of another recipe: chenyaofo/pytorch-cifar-models.")
     table = grid.map(lambda word: word.replace("|", r"\|")).to_markdown(index=False, disable_numparse=True, colalign=aligned)
     return "\n\n".join([title, table, "\n".join(f"- {note}" for note in notes)]) + "\n"
-
-
-def _words(cell: Cell) -> str:
-    value = f"{number(cell.values['best'])} n={cell.n}" if cell.n else ""
-    return " ".join(word for word in (value, "" if cell.complete else missing(cell)) if word)
 
 
 def _mean(row: Row) -> str:
