@@ -21,8 +21,9 @@ from mtlsweep.errors import UserError
 from mtlsweep.protocol.entry import Entry
 from mtlsweep.protocol.ledger import NAME
 from mtlsweep.protocol.results import accuracies
-from mtlsweep.protocol.rules import ARCHITECTURES, HELD_OUT, SETTING, Setting, differences, flat
+from mtlsweep.protocol.rules import ARCHITECTURES, HELD_OUT, SETTING, Setting, differences
 from mtlsweep.protocol.verification import verify
+from mtlsweep.runs.signature import dotted
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _of_entry(entry: Entry) -> Row:
 def _of_study(study: Path, setting: Setting) -> Iterator[Row]:
     """The strategies of a study that have runs of this setting."""
     frame = read_results(study) if study.is_file() else collect([study])
-    wanted = flat({key: value for key, value in setting.items() if key not in ("curriculum", "engine")})
+    wanted = dotted({key: value for key, value in setting.items() if key not in ("curriculum", "engine")})
     fitting = frame[[all(_equal(run.get(key), value) for key, value in wanted.items()) for _, run in frame.iterrows()]]
     if fitting.empty:
         _left_out(study, "no run of this setting")

@@ -1,7 +1,5 @@
 """Reads a results CSV: ours from another machine, or anybody's with at least a model, a strategy, a seed and an accuracy."""
 
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ import pandas as pd
 from analysis.cells import read_cells, refuse
 from analysis.measures import MEASURES
 from analysis.names import bracket
-from analysis.row import COLUMNS, GROUPS, OF_GROUPS
+from analysis.row import COLUMNS, GROUPS, OF_GROUPS, digest
 from analysis.table import ended
 from mtlsweep.errors import UserError
 from mtlsweep.runs import State
@@ -149,17 +147,13 @@ def _filled(given: pd.Series, of: pd.DataFrame) -> pd.Series:
 def _hashes(frame: pd.DataFrame) -> pd.Series:
     """A hash of each row's cells that are not blank, and of their columns' names."""
     return pd.Series(
-        [_digest({str(name): _text(value) for name, value in row.items() if not pd.isna(value)}) for row in frame.to_dict("records")]
+        [digest({str(name): _text(value) for name, value in row.items() if not pd.isna(value)}) for row in frame.to_dict("records")]
     )
 
 
 def _text(value: Any) -> str:
     """Equal for 8 and 8.0: a blank in another row makes a column of whole numbers one of fractions."""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
-
-
-def _digest(settings: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _check_unique(path: Path, frame: pd.DataFrame) -> pd.DataFrame:

@@ -4,12 +4,13 @@ import hashlib
 import json
 import math
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.same_code import COMMITTED
 from mtlsweep.runs import Record, RunDirectory, State, loss_label, model_label
+from mtlsweep.runs.cell import GROUPS as OPTIONS
+from mtlsweep.runs.signature import dotted
 
 # Columns and their types. Accuracies are percent, times seconds, epochs 1-indexed; what a run does not have is empty.
 COLUMNS = {
@@ -78,7 +79,6 @@ OF_GROUPS = tuple(prefix for group in GROUPS.values() for prefix in group.settin
 _NUMBERS = [name for name, kind in COLUMNS.items() if kind in ("float64", "Int64") and name not in ("seed", "device_hours")]
 _RESULT = [*_NUMBERS, "device", "commit", "dirty"]
 _TYPES = {"str": (str,), "Int64": (int,), "float64": (int, float), "boolean": (bool,)}
-_OPTIONS = ("model", "loss", "curriculum", "schedule", "data", "engine")
 
 
 def row(study: Path, record: Record) -> dict[str, Any]:
@@ -91,8 +91,8 @@ def row(study: Path, record: Record) -> dict[str, Any]:
         raise ValueError(record.problem)
     run, options, identity = record.run, record.run["options"], record.run["identity"]
     return _checked(
-        _settings(identity)
-        | {name: options[name] for name in _OPTIONS}
+        dotted({key: value for key, value in identity.items() if key != "seed"})
+        | {name: options[name] for name in OPTIONS}
         | _outcome(record)
         | {
             "variant": loss_label(options, run["variant"]),
@@ -102,9 +102,9 @@ def row(study: Path, record: Record) -> dict[str, Any]:
             "signature": run["signature"],
             "path": record.path.relative_to(study).as_posix(),
             "command": shlex.join(["python", "run.py", *run["overrides"]]),
-            "setting": _digest({key: value for key, value in identity.items() if key not in ("seed", "model", "loss", "curriculum")}),
-            "loss_key": _digest([identity["loss"], identity["curriculum"]]),
-            "model_key": _digest(identity["model"]),
+            "setting": digest({key: value for key, value in identity.items() if key not in ("seed", "model", "loss", "curriculum")}),
+            "loss_key": digest([identity["loss"], identity["curriculum"]]),
+            "model_key": digest(identity["model"]),
         }
     )
 
@@ -155,16 +155,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _settings(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """An identity without its seed as one level of dotted keys."""
-    settings: dict[str, Any] = {}
-    for key, value in identity.items():
-        if isinstance(value, dict):
-            settings |= _settings(value, f"{prefix}{key}.")
-        elif prefix or key != "seed":
-            settings[prefix + key] = value
-    return settings
-
-
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """Of JSON; equal for equal values whatever the order of their keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

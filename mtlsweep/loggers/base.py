@@ -10,6 +10,7 @@ from typing import Any
 from mtlsweep.errors import UserError
 from mtlsweep.runs import METRICS, RunDirectory, label
 from mtlsweep.runs.provenance import provenance
+from mtlsweep.runs.signature import dotted
 
 # What an epoch's row measures. A row has the last of them in every epoch of every run.
 MEASURED = tuple(name for name in METRICS if name != "epoch")
@@ -50,7 +51,7 @@ class Entry:
         again = directory.earlier()
         suffix = f"-again{again}" if again else ""
         name = label(description["options"], description["variant"], description["seed"]) + (f" (again {again})" if again else "")
-        params = {"seed": description["seed"]} | description["options"] | _flat(description["identity"])
+        params = {"seed": description["seed"]} | description["options"] | dotted(description["identity"])
         tags = {"signature": description["signature"], "engine": str(engine), "overrides": " ".join(description["overrides"])}
         commit = provenance()["commit"]
         tags |= {"commit": commit} if commit else {}
@@ -115,10 +116,3 @@ def numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def summary(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a result, without the version of its form."""
     return {name: value for name, value in numbers(result).items() if name != "schema"}
-
-
-def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return found

@@ -3,7 +3,7 @@
 from typing import Any
 
 from mtlsweep.errors import UserError
-from mtlsweep.runs.signature import signature
+from mtlsweep.runs.signature import dotted, signature
 
 # Raised when an entry of today would be misread.
 VERSION = 1
@@ -66,14 +66,9 @@ def departures(setting: Setting, seeds: list[int], trials: int = TRIALS) -> list
 
 def differences(one: Setting, other: Setting) -> list[tuple[str, Any, Any]]:
     """The dotted keys in which two settings differ, with both values (None where one has no such key)."""
-    ours, theirs = flat(one), flat(other)
+    ours, theirs = dotted(one), dotted(other)
     keys = [*ours, *(key for key in theirs if key not in ours)]
     return [(key, ours.get(key), theirs.get(key)) for key in keys if ours.get(key) != theirs.get(key)]
-
-
-def flat(setting: Setting) -> dict[str, Any]:
-    """A setting as one level of dotted keys."""
-    return {f"{group}.{key}": value for group, values in setting.items() for key, value in values.items()}
 
 
 def check_same(given: tuple[Setting, list[int]], before: tuple[Setting, list[int]], said: str) -> None:
