@@ -241,7 +241,7 @@ def test_job_whose_time_is_up_starts_again_unless_slurm_is_ending_it(
     states: dict[str, str] | None, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job.submitit, "JobEnvironment", lambda: Mock(job_id="7"))
-    jobs = states and {number: queue.Job(number, number, state, "None", "s") for number, state in states.items()}
+    jobs = None if states is None else {number: queue.Job(number, number, state, "None", "s") for number, state in states.items()}
     monkeypatch.setattr(queue, "listed", lambda timeout: jobs)
     monkeypatch.setattr(queue, "requeue", lambda number: number == "7")
     assert expected in job._continue_later(True)
