@@ -19,7 +19,7 @@ from yaml import YAMLError
 
 from mtlsweep.errors import UserError
 from mtlsweep.explain import explain
-from mtlsweep.pipe import stop_writing
+from mtlsweep.pipe import stop_writing, write_what_can_be_written
 from mtlsweep.sweep import CellFailed
 
 # What is raised before anything trains, and is the user's to put right.
@@ -38,6 +38,7 @@ def guard(main: Callable[[], object], at_end: Callable[[], object]) -> NoReturn:
     OmegaConf.register_new_resolver("pid", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)  # Hydra itself would make a folder of the name ~
     signal.signal(signal.SIGTERM, _interrupt)
+    write_what_can_be_written()
     status = _attempt(main)
     if status < 2:
         after = _attempt(at_end)

@@ -17,6 +17,14 @@ _OPTION = re.compile(
 _OVERRIDE = re.compile(r"Could not override '([^']+)'|Error merging override (\S+)")
 
 
+# Mappings that take keys of the user's own, and what these are.
+_OPEN = {
+    "loss.params": "a parameter of a strategy of your own",
+    "hydra.launcher.sbatch": "an option of sbatch",
+    "hydra.launcher.environment": "a variable of the jobs' environment",
+}
+
+
 def explain(error: BaseException) -> str:
     """What is wrong and what would be right. (A `UserError` says it already, one line for each fault.)"""
     if isinstance(error, OSError) and error.filename:
@@ -64,8 +72,10 @@ def _explain_override(override: str, error: BaseException) -> str:
         return f"{override}: {reason}"
     parent, dot, name = override.rpartition(".")
     node = cause.parent_node
-    if parent == "loss.params":
-        return f"{override}: no such key; a parameter of a strategy of your own is added with a +: +{override}=..."
+    if parent in _OPEN:
+        return f"{override}: no such key; {_OPEN[parent]} is added with a +: +{override}=..."
+    if override in _OPEN:
+        return f"{override}: {_OPEN[override]} is added by itself and with a +: +{override}.NAME=..."
     keys = sorted(str(key) for key in node if not str(key).startswith("_")) if isinstance(node, DictConfig) else []
     ours = isinstance(node, DictConfig) and parent and not parent.startswith("hydra.")
     owner = node.get("_target_", parent) if ours else parent  # of a sweep's options, which one

@@ -1,5 +1,6 @@
 """How a command ends, also where a reader of its output leaves before the end, as `head` does, or somebody presses Ctrl-C."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,13 @@ from mtlsweep.errors import UserError
 def stop_writing() -> None:
     """What is still to be written to standard output, whose reader has left, goes nowhere: Python would try it once more at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def write_what_can_be_written() -> None:
+    """Where a terminal or a file has no letter for a sign (`±` in ASCII), a question mark stands for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def refused_in_a_line(program: str, act: Callable[[], int]) -> int:
@@ -30,6 +38,7 @@ def refused_in_a_line(program: str, act: Callable[[], int]) -> int:
 
 def exit_with(main: Callable[[], int]) -> NoReturn:
     """Exit with a command's status; without a word with 1 where nobody reads on, and with 130 after Ctrl-C."""
+    write_what_can_be_written()
     try:
         status = main()
         sys.stdout.flush()

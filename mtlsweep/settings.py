@@ -206,8 +206,8 @@ def _check_seed(group: Settings, key: str, prefix: str = "") -> None:
 
 
 def _check_name(study: str) -> None:
-    if not study or study[0] in ".-" or any(character in study for character in "/\\\n\t "):
-        raise UserError(f"study={study}: must be a plain folder name, without slashes and spaces and not beginning with a dot or a dash")
+    if not study or study[0] in ".-" or any(character in study for character in "/\\%\n\t "):
+        raise UserError(f"study={study}: must be a plain folder name, without slashes, spaces and % and not beginning with a dot or a dash")
 
 
 # Images of each data set's splits; what is asked for must fit before anything is loaded.

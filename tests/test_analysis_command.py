@@ -7,12 +7,11 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from conftest import ROOT
 from studies import complete, log_epochs, make_cell
 
 from analysis.__main__ import main
 from mtlsweep.pipe import exit_with
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -82,3 +81,14 @@ def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path, capsys: pytest.Ca
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("analysis: ")
         assert str(tmp_path / "a_file") in line
+
+
+@pytest.mark.processes
+def test_a_terminal_of_few_letters_is_no_failure(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        complete(make_cell(tmp_path / "s", seed=seed), 50.0 + seed, 49.0)
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "analysis", str(tmp_path / "s")]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="ascii", env=environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "51.50 ? 0.71 n=2" in ended.stdout

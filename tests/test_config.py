@@ -168,6 +168,7 @@ MISTAKES = [
     (["+data.foo=1"], "data.foo: no such key"),
     (["+engine.turbo=true"], "engine.turbo: no such key"),
     (["loss=haw", "loss.beta=nan"], "loss.beta=nan: must be a finite number"),
+    (["study=p%A"], "study=p%A: must be a plain folder name, without slashes, spaces and %"),
     (["loss._target_=torch.add"], "loss._target_=torch.add: cannot be called with named arguments"),
     (["runs_dir=afile"], "afile/"),
     (["schedule.epochs=many"], "schedule.epochs=many: Value 'many' of type 'str' could not be converted to Integer"),

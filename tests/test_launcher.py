@@ -1,17 +1,19 @@
 """The launcher `slurm` where there is no SLURM, and what a job does with its signals."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from conftest import TINY, CommandLine
+from conftest import ROOT, TINY, CommandLine, finish
 from omegaconf import OmegaConf
 from test_runs import cell, prepared, result
 
@@ -23,7 +25,7 @@ from mtlsweep.frozen import FrozenCell
 from mtlsweep.plan import Task
 from mtlsweep.progress import Display
 from mtlsweep.runs import Claim, RunDirectory
-from mtlsweep.slurm import follow, job, queue
+from mtlsweep.slurm import ends, job, queue
 from mtlsweep.slurm.options import Options, parse
 from mtlsweep.slurm.submission import Submission, waiting
 from mtlsweep.slurm.submit import parallel
@@ -61,6 +63,9 @@ def test_without_slurm_the_sweep_is_refused(cli: CommandLine, monkeypatch: pytes
         ("hydra.launcher.time=2", "hydra.launcher.signal_seconds=120: must be less than the time limit (2 min)"),
         ("hydra.launcher.memory=0", "hydra.launcher.memory=0.0: must be more than 0"),
         ("hydra.launcher.memry=2", "hydra.launcher.memry: no such key (hydra.launcher.memory?); hydra.launcher has account, cells_per_job"),
+        ("hydra.launcher.sbatch.exclude=n4", "hydra.launcher.sbatch.exclude: no such key; an option of sbatch is added with a +: +hydra.l"),
+        ("hydra.launcher.sbatch={exclude:n4}", "hydra.launcher.sbatch: an option of sbatch is added by itself and with a +: +hydra.laun"),
+        ("hydra.launcher.environment.A=1", "hydra.launcher.environment.A: no such key; a variable of the jobs' environment is added"),
         ("+hydra.launcher.nodes=2", "hydra.launcher.nodes: no such key; choose from account, cells_per_job, constraint"),
     ],
 )
@@ -88,6 +93,48 @@ def test_clusters_have_files_of_their_own(cli: CommandLine) -> None:
 def test_nothing_heavy_is_loaded_to_find_the_launcher() -> None:
     code = "import sys, hydra_plugins.mtlsweep_launcher.slurm, mtlsweep.status; print({'torch', 'pandas', 'submitit'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+SBATCH = """#!/bin/sh
+echo began >> asked
+sleep 3
+echo Submitted batch job 7
+"""
+
+
+@pytest.mark.processes
+def test_jobs_that_slurm_takes_while_the_user_leaves_are_known(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C reaches all that a command has started."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (("sbatch", SBATCH), ("squeue", "#!/bin/sh\n")):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    given = ["-m", *TINY, SLURM, "hydra.launcher.wait=false"]
+    environment = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "run.py"), *given],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    while not (tmp_path / "asked").exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    ended = finish(process)
+    assert ended.status == 130, ended
+    assert "submitted 1 cell as SLURM job 7" in ended.out
+    assert "the jobs go on; the same command follows them again" in ended.out
+    (record,) = tmp_path.glob("runs/*/.sweeps/*/jobs-0.json")
+    assert list(json.loads(record.read_text())["jobs"]) == ["7"]
+
+
+def test_folder_that_slurm_would_read_as_a_pattern_is_refused(cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = cli("-m", *TINY, SLURM, "runs_dir='of%j'")
+    assert ended.status == 2
+    assert "SLURM would read its % as a pattern" in ended.err
 
 
 # What is frozen
@@ -212,6 +259,17 @@ def test_cell_that_is_refused_when_its_job_starts_costs_itself_only(tmp_path: Pa
     assert [RunDirectory(one.directory).status().state.value for one in (first, second)] == ["pending", "completed"]
 
 
+def test_cell_whose_code_is_broken_where_its_job_runs_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's code is not frozen: it may have been changed, or be another one on the node."""
+    broken, sound = (frozen(tmp_path, **SMALL, loss={"_target_": f"mtlsweep.losses.{loss}"}) for loss in ("dwa.DWA", "equal.Equal"))
+    monkeypatch.setattr("mtlsweep.losses.dwa.DWA.__init__", Mock(side_effect=SyntaxError("half edited")))
+    with pytest.raises(SystemExit):
+        job.run([broken, sound], signal_seconds=30, lanes=1)
+    states = [RunDirectory(one.directory).status() for one in (broken, sound)]
+    assert [status.state.value for status in states] == ["failed", "completed"]
+    assert "half edited" in str(states[0].error)
+
+
 # What waits in the queue
 
 
@@ -296,15 +354,19 @@ OUT_OF_MEMORY = "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=2.0.", OUT_OF_MEMORY),
         ("slurmstepd: error: *** STEP 2.0 ON node1 CANCELLED ***", "FAILED"),
         ("failed: OSError: [Errno 28] No space left on device: 'metrics.csv'", "FAILED, No space left on device"),
+        (
+            "error: the time limit is too short for a single epoch; raise hydra.launcher.time",
+            "FAILED, the time limit is too short for a single epoch; raise hydra.launcher.time",
+        ),
         ("an epoch like any other", "FAILED"),
     ],
 )
 def test_why_a_job_failed_is_found_in_its_log(tmp_path: Path, line: str, state: str) -> None:
     log = tmp_path / "log"
     log.write_text(f"before\n{line}\nafter\n")
-    assert follow.how_it_ended("FAILED", log) == state
-    assert follow.how_it_ended("CANCELLED", log) == "CANCELLED"
-    assert follow.how_it_ended("FAILED", tmp_path / "none") == "FAILED"
+    assert ends.how_it_ended("FAILED", log) == state
+    assert ends.how_it_ended("CANCELLED", log) == "CANCELLED"
+    assert ends.how_it_ended("FAILED", tmp_path / "none") == "FAILED"
 
 
 @pytest.mark.parametrize(("total", "parts", "each"), [(3, 3, [1, 1, 1]), (4, 3, [2, 1, 1]), (1, 3, [1, 1, 1]), (7, 1, [7])])

@@ -18,7 +18,7 @@ from analysis.find import find_study as analysis_find_study
 from mtlsweep.__main__ import main
 from mtlsweep.errors import UserError
 from mtlsweep.pipe import exit_with
-from mtlsweep.runs import Cell, Claim, SweepRecord
+from mtlsweep.runs import Cell, Claim, RunDirectory, SweepRecord
 from mtlsweep.runs.owner import STALE_SECONDS, Owner, answered, is_gone, process
 from mtlsweep.slurm import queue
 from mtlsweep.slurm.submission import Submission
@@ -170,7 +170,7 @@ def test_jobs_that_wait_are_told_from_jobs_that_are_held(study: Path, squeue: Ca
     assert "5 cells: 2 queued, 1 held, 2 pending" in said
     assert "2 queued: Priority (job 7)" in said
     assert "1 held: JobHeldUser (job 7; scontrol release 7)" in said
-    assert "1 pending: its job ended as OUT_OF_MEMORY\n  resnet20 equal seed 3\n" in said
+    assert "1 pending: its job ended as OUT_OF_MEMORY, hydra.launcher.memory gives it more\n  resnet20 equal seed 3\n" in said
 
 
 def test_study_has_its_jobs_under_whatever_name_it_is_looked_at(study: Path, squeue: Callable[..., Path], capsys: Capture) -> None:
@@ -327,6 +327,51 @@ def test_exactly_the_studys_jobs_are_cancelled(study: Path, squeue: Callable[...
     assert "1 SLURM job, with 2 cells: 7 (1 of its tasks)" in said
     assert told.read_text() == "7_0\n"
     assert "nothing of it is in SLURM's queue" in say(capsys, "cancel", "s")
+
+
+def test_finished_cell_that_is_to_be_done_again_waits_for_it(study: Path, squeue: Callable[..., Path], capsys: Capture) -> None:
+    """Its result is no result any more that a sweep would take, and is kept all the same until another one begins."""
+    cell = make_cell(study)
+    directory = RunDirectory(complete(cell, 50.0, 50.0))
+    complete(make_cell(study, seed=1), 50.0, 50.0)
+    submit("7", cell)
+    squeue("7|7|PENDING|Priority|s")
+    directory.ask_redo()
+    said = say(capsys, "status", "s")
+    assert "1 queued: Priority (job 7)" in said
+    assert "2 cells: 1 completed, 1 queued" in said
+    assert "of device time to come, in 1 cell" in said
+    assert "left alone" in say(capsys, "clean", "s", "--completed", "--yes")
+    assert (directory / "result.json").exists()
+    assert "1 SLURM job, with 1 cell: 7" in say(capsys, "cancel", "s", "--yes")
+    assert "1 cell: 1 redo" in say(capsys, "status", "s")
+    assert "nothing to remove" in say(capsys, "clean", "s", "--yes")
+    say(capsys, "clean", "s", "--completed", "--yes")
+    assert not directory.path.exists()
+
+
+def test_what_a_user_has_set_for_squeue_hides_no_job(tmp_path: Path, squeue: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    squeue()
+    (tmp_path / "bin" / "squeue").write_text('#!/bin/sh\necho "7|7|PENDING|$SQUEUE_PARTITION$SQUEUE_STATES|s"\n')
+    monkeypatch.setenv("SQUEUE_PARTITION", "short")
+    monkeypatch.setenv("SQUEUE_STATES", "RUNNING")
+    assert queue.listed() == {"7": queue.Job("7", "7", "PENDING", "", "s")}
+
+
+@pytest.mark.parametrize(("log", "how"), [("", "unknown"), ("error: no room\n", "FAILED, no room")])
+def test_how_jobs_ended_is_said_where_accounting_says_nothing_too(
+    study: Path, squeue: Callable[..., Path], tmp_path: Path, capsys: Capture, log: str, how: str
+) -> None:
+    cell = make_cell(study)
+    prepare(cell)
+    written = submit("9", cell) / "jobs" / "9_0_log.out"
+    written.parent.mkdir()
+    written.write_text(log)
+    squeue("7|7|PENDING|Priority|another")
+    (tmp_path / "bin" / "sacct").write_text("#!/bin/sh\nexit 1\n" if how == "unknown" else "#!/bin/sh\necho '9|FAILED'\n")
+    said = say(capsys, "status", "s")
+    assert f"1 pending: its job ended as {how}" in said
+    assert str(written) in said
 
 
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("", 1), ("no", 1)])

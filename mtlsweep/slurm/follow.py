@@ -1,10 +1,7 @@
 """Follows the jobs of a sweep until the last one has ended."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from rich.console import Group
 from rich.live import Live
@@ -14,17 +11,13 @@ from mtlsweep.plan import Task
 from mtlsweep.progress import console
 from mtlsweep.runs import State
 from mtlsweep.slurm import queue
+from mtlsweep.slurm.ends import how_it_ended
 from mtlsweep.slurm.submission import Submission
 from mtlsweep.status import Running, running_table
 from mtlsweep.words import counts
 
 # Results may be written on another machine: a file may be seen only this many polls after the end of the job that wrote it.
 POLLS_AFTER_END = 2
-
-# What a node writes into the log of a job that it has killed for its memory; accounting may call it FAILED all the same.
-_TOO_MUCH_MEMORY = re.compile(rb"slurmstepd\S*: error: .*(exceeded \S*\s?memory limit|oom.kill)", re.I)
-_FULL_DISK = re.compile(rb"No space left on device|Disk quota exceeded")
-_END_OF_LOG = 100_000  # bytes
 
 
 def follow(tasks: Sequence[Task], submissions: Mapping[str, Submission]) -> None:
@@ -109,23 +102,6 @@ class _Follower:
     def _is_running(self, task: Task) -> bool:
         begun = task.begun or task.status.state is State.running
         return begun and self._states.get(task.job or "") == "RUNNING"
-
-
-def how_it_ended(state: str, log: Path) -> str:
-    """How a job ended, in SLURM's words, and what helps.
-
-    Args:
-        state: what accounting says.
-        log: of the job; there may be none.
-    """
-    said = b""
-    with suppress(OSError), open(log, "rb") as file:
-        file.seek(max(0, log.stat().st_size - _END_OF_LOG))
-        said = file.read()
-    if state == "OUT_OF_MEMORY" or (state == "FAILED" and _TOO_MUCH_MEMORY.search(said)):
-        return "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
-    full = _FULL_DISK.search(said)  # the runs themselves could not record it
-    return f"{state}, {full[0].decode()}" if state == "FAILED" and full else state
 
 
 def _detail(task: Task) -> str:

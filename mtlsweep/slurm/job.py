@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import submitit
 
 from mtlsweep import interrupt
-from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
-from mtlsweep.plan import Task, check
+from mtlsweep.plan import Task
 from mtlsweep.progress import console
 from mtlsweep.runs.progress import epochs_done
 from mtlsweep.slurm import queue
@@ -29,17 +28,13 @@ def run(cells: Sequence[FrozenCell], signal_seconds: float, lanes: int | str) ->
         lanes: how many take turns; "auto": as many as a GPU takes well.
 
     Raises:
-        SystemExit: a run failed or the time was up (1), something is wrong with what was submitted (2). SLURM's state of the job is then
-            FAILED, unless it is started again.
+        SystemExit: a run failed or the time was up. SLURM's state of the job is then FAILED, unless it is started again.
     """
     time_up = signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]
     before = _progress(cells)
     with interrupt.in_job(time_up, max(0.0, signal_seconds - LEAVE_SECONDS)):
         try:
             tasks = _execute(cells, lanes)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(2) from error
         except KeyboardInterrupt:
             if interrupt.time_is_up():
                 console.print(_continue_later(_progress(cells) != before))
@@ -55,7 +50,7 @@ def _execute(cells: Sequence[FrozenCell], lanes: int | str) -> list[Task]:
             print(f"error: {task.lost}", file=sys.stderr)
     tasks = [task for task, _ in unfrozen if not task.lost]
     if tasks:
-        check(tasks)
+        # Not checked all together, as before they were submitted: what one of them lacks here is that run's failure.
         execute_all(tasks, [settings for _, settings in unfrozen if settings is not None], sweeping=True, lanes=lanes)
         console.print(f"{plural(len(tasks), 'cell')}: {counts([task.outcome for task in tasks])}")
     return [task for task, _ in unfrozen]

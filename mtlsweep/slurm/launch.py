@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mtlsweep import sweep
+from mtlsweep import interrupt, sweep
 from mtlsweep.dry_run import print_plan
 from mtlsweep.errors import UserError
 from mtlsweep.frozen import FrozenCell
@@ -47,11 +47,19 @@ def launch(cells: Sequence[Cell], record_in: Path, options: Options) -> list[Tas
     due = [task for task in tasks if task.due]
     console.print(f"{plural(len(tasks), 'cell')}, {len(due)} to run, {sum(task.action == 'queued' for task in tasks)} in the queue")
     sweep.ask_redo(due)
-    if due:
-        submissions |= _submit(due, record_in, options)
+    try:
+        if due:
+            _submit(due, record_in, options, submissions)
+        if options.wait:
+            sweep.launched.extend(tasks)
+            console.print("following the jobs; Ctrl-C leaves them running")
+            follow(tasks, submissions)
+    except KeyboardInterrupt:
+        if submissions:
+            console.print("the jobs go on; the same command follows them again")
+            _print_commands(tasks[0].cell, submissions)
+        raise
     if options.wait:
-        sweep.launched.extend(tasks)
-        _follow(tasks, submissions)
         print_summary(tasks, time.monotonic() - began)
     elif submissions:
         _print_commands(tasks[0].cell, submissions)
@@ -71,7 +79,8 @@ def _find_queued(tasks: Sequence[Task], jobs: Mapping[str, Job]) -> dict[str, Su
     return submissions
 
 
-def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Submission]:
+def _submit(due: Sequence[Task], folder: Path, options: Options, submissions: dict[str, Submission]) -> None:
+    """Submit tasks; by its jobs' ids the submission is added to the others, array by array."""
     from mtlsweep.slurm.submit import submit  # loads submitit
 
     frozen = {task.directory.path.expanduser().absolute(): task for task in due}
@@ -80,25 +89,25 @@ def _submit(due: Sequence[Task], folder: Path, options: Options) -> dict[str, Su
     name = options.job_name or study.name
     submission = Submission.begin(folder, name)
     write_changes(folder / "code.diff")
-    for array in submit(cells, options, folder, name):
-        of_job = {job: [frozen[cell.directory] for cell in group] for job, group in array.items()}
-        submission.add({job: [str(task.directory.path.relative_to(study)) for task in group] for job, group in of_job.items()})
-        for job, group in of_job.items():
-            for task in group:
-                task.job = job
-        submitted = [task for group in of_job.values() for task in group]
-        console.print(f"submitted {plural(len(submitted), 'cell')} as {_names(of_job)}; logs in {submission.log('JOB')}")
-    return dict.fromkeys(submission.jobs, submission)
+    arrays = submit(cells, options, folder, name)
+    while True:
+        with interrupt.deferred():  # what SLURM has taken is recorded
+            array = next(arrays, None)
+            if array is None:
+                return
+            _record(array, frozen, submission, study)
+            submissions |= dict.fromkeys(submission.jobs, submission)
 
 
-def _follow(tasks: Sequence[Task], submissions: dict[str, Submission]) -> None:
-    try:
-        console.print("following the jobs; Ctrl-C leaves them running")
-        follow(tasks, submissions)
-    except KeyboardInterrupt:
-        console.print("the jobs go on; the same command follows them again")
-        _print_commands(tasks[0].cell, submissions)
-        raise
+def _record(array: Mapping[str, Sequence[FrozenCell]], frozen: Mapping[Path, Task], submission: Submission, study: Path) -> None:
+    """Keep and say which jobs were submitted, and of what."""
+    of_job = {job: [frozen[cell.directory] for cell in group] for job, group in array.items()}
+    submission.add({job: [str(task.directory.path.relative_to(study)) for task in group] for job, group in of_job.items()})
+    for job, group in of_job.items():
+        for task in group:
+            task.job = job
+    count = sum(map(len, of_job.values()))
+    console.print(f"submitted {plural(count, 'cell')} as {_names(of_job)}; logs in {submission.log('JOB')}")
 
 
 def _print_commands(cell: Cell, jobs: dict[str, Submission]) -> None:

@@ -1,5 +1,6 @@
 """What SLURM says: which jobs are in its queue, how others ended, how large an array may be."""
 
+import os
 import re
 import subprocess
 from collections.abc import Collection, Sequence
@@ -94,8 +95,10 @@ def cancel(jobs: Sequence[str]) -> list[str]:
 
 
 def _ask(*command: str, timeout: float = _PATIENCE) -> str | None:
+    # Without what the user has set for these commands at the prompt: a filter would hide jobs.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_", "SCANCEL_"))}
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout if answer.returncode == 0 else None

@@ -57,13 +57,21 @@ def parallel(total: int, number: int, parts: int) -> int:
     return max(1, total // parts + (number < total % parts))
 
 
+class _Executor(submitit.SlurmExecutor):
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        """In a session of its own, which a terminal's Ctrl-C does not reach: an sbatch that is ended may have submitted all the same."""
+        return ["setsid", "--wait", *super()._make_submission_command(submission_file_path)]
+
+
 def _submit_array(
     groups: Sequence[Sequence[FrozenCell]], options: Options, folder: Path, name: str, parallelism: int
 ) -> list[submitit.Job[None]]:
     if not shutil.which("sbatch"):
         raise UserError("hydra/launcher: there is no SLURM here (sbatch is not found)")
+    if "%" in str(folder):
+        raise UserError(f"{folder}: SLURM would read its % as a pattern, and put the jobs' logs elsewhere; give it another name")
     with _clean_environment(), redirect_stderr(io.StringIO()):  # what sbatch prints is in its error
-        executor = submitit.SlurmExecutor(folder=folder)
+        executor = _Executor(folder=folder)
         executor.update_parameters(**_parameters(options), job_name=name, array_parallelism=parallelism)
         try:
             return executor.map_array(run, groups, [options.signal_seconds] * len(groups), [options.lanes] * len(groups))

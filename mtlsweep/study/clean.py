@@ -93,7 +93,7 @@ def _busy(survey: Survey) -> set[Path]:
 
 def _choose(survey: Survey, choice: Choice, busy: Collection[Path]) -> list[Entry]:
     if not choice.cells:
-        words = (*UNFINISHED, "completed", "diverged") if choice.completed else UNFINISHED
+        words = (*UNFINISHED, "completed", "diverged", "redo") if choice.completed else UNFINISHED
         return [entry for entry in survey.having(*words) if entry.path not in busy and _own(survey.study, entry.path)]
     named = find_cells(survey, choice.cells, parts=False)
     for entry in named:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mtlsweep.forecast import Costs
+from mtlsweep.runs import State
 from mtlsweep.status import epoch_seconds
 from mtlsweep.study.survey import Entry
 from mtlsweep.words import duration, plural
@@ -41,7 +42,8 @@ class Cost:
             rest: identities of the runs, by their directories.
             anew: those of them that begin at their first epoch.
         """
-        begun = {entry.path: epoch_seconds(entry.path) for entry in _unfinished(entries)}
+        # What has a result and is to be done again begins anew.
+        begun = {entry.path: epoch_seconds(entry.path) for entry in _unfinished(entries) if not entry.record.result}
         costs = _costs(entries, begun)
         left = [_left(identity, [] if path in anew else begun.get(path, []), costs) for path, identity in rest.items()]
         known = [seconds for seconds in left if seconds is not None]
@@ -73,7 +75,7 @@ def _costs(entries: Iterable[Entry], begun: Mapping[Path, Sequence[float]]) -> C
     for entry in entries:
         identity = entry.record.run.get("identity", {})
         epochs = begun.get(entry.path)
-        if entry.word == "completed" and entry.record.result:
+        if entry.record.state is State.completed and entry.record.result:
             costs.add(identity, _seconds(entry.record.result))
         elif epochs:
             costs.add(identity, sum(epochs) / len(epochs) * identity["schedule"]["epochs"])

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mtlsweep.forecast import kind
-from mtlsweep.runs import Record, State, loss_label, model_label, scan
+from mtlsweep.runs import Record, RunDirectory, State, loss_label, model_label, scan
 from mtlsweep.runs.owner import answered
 from mtlsweep.slurm import queue
 from mtlsweep.slurm.queue import Job
 from mtlsweep.slurm.submission import Submission
 
-# In this order they are counted. Beside the states of a run: queued and held, by SLURM; damaged, what cannot be read.
-WORDS = ("completed", "diverged", "running", "queued", "held", "pending", "interrupted", "failed", "damaged")
+# In this order they are counted. Beside the states of a run: redo, a finished one that `rerun` was asked for and nobody has begun; queued
+# and held, by SLURM; damaged, what cannot be read.
+WORDS = ("completed", "diverged", "redo", "running", "queued", "held", "pending", "interrupted", "failed", "damaged")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether it has a result."""
+        """Whether it has a result, and not one that is to be made anew."""
         return self.word in ("completed", "diverged")
 
 
@@ -115,16 +116,22 @@ def _given(study: Path, submissions: Iterable[Submission], jobs: Mapping[str, Jo
 
 def _entry(record: Record, name: str, given: Mapping[Path, tuple[str, Path]], jobs: Mapping[str, Job]) -> Entry:
     job, log = given.get(record.path, (None, None))
-    entry = Entry(record, "damaged" if record.problem else record.state.value, name, job, log, jobs.get(job or ""))
-    if entry.queued and _waits(record, entry.queued):
+    entry = Entry(record, _word(record), name, job, log, jobs.get(job or ""))
+    if entry.queued and _waits(entry.word, entry.queued):
         return replace(entry, word="held" if entry.queued.held else "queued")
     return entry
 
 
-def _waits(record: Record, job: Job) -> bool:
+def _word(record: Record) -> str:
+    if record.problem:
+        return "damaged"
+    redo = record.state in (State.completed, State.diverged) and RunDirectory(record.path).redo_asked
+    return "redo" if redo else record.state.value
+
+
+def _waits(word: str, job: Job) -> bool:
     """Whether a job will run a cell. One that runs does not try a cell again that has failed in it."""
-    unfinished = record.state in (State.pending, State.interrupted)
-    return not record.problem and (unfinished or (record.state is State.failed and job.state != "RUNNING"))
+    return word in ("pending", "interrupted", "redo") or (word == "failed" and job.state != "RUNNING")
 
 
 def _names(records: Sequence[Record]) -> list[str]:
