@@ -8,7 +8,7 @@ from mtlsweep.losses import GramStrategy
 from mtlsweep.models import TwoHeads
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.programs import step_program
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, StepMetrics
 
 
 def network() -> TwoHeads:
@@ -22,7 +22,7 @@ def batch() -> Batch:
     return Batch(torch.randn(8, 3, 8, 8), torch.randint(0, 6, (8,)), torch.randint(0, 3, (8,)))
 
 
-def step(model: TwoHeads, strategy: nn.Module, factor: float = 1.0, epoch: int = 0) -> Outcome:
+def step(model: TwoHeads, strategy: nn.Module, factor: float = 1.0, epoch: int = 0) -> StepMetrics:
     model.zero_grad()
     return step_program(Network(model), strategy)(batch(), Moment(epoch, 10, factor))
 

@@ -34,7 +34,7 @@ from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.run import LOST
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, StepMetrics
 from mtlsweep.train.two_gradients import flat
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
@@ -95,7 +95,7 @@ class InTorch(fused_trunk.FusedTrunk):
         return features.detach(), pull_back
 
 
-def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None], Outcome]:
+def two_steps(strategy: Strategy, fuses: bool) -> tuple[list[torch.Tensor | None], StepMetrics]:
     """The gradients of the second of two steps in the middle of a run, and what it told."""
     model = network()
     strategy.generator = torch.Generator().manual_seed(0)

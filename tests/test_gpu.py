@@ -27,7 +27,7 @@ from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.resident import Resident
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, StepMetrics
 from mtlsweep.train.training import Pass
 from mtlsweep.train.two_gradients import flat
 
@@ -69,7 +69,7 @@ def test_images_order_crops_and_flips_are_those_of_a_cpu(images: Resident) -> No
         assert all(tensor.equal(tensors[0]) for tensor in tensors)
 
 
-def two_steps(strategy: Strategy, device: torch.device, seed: int = 0) -> tuple[list[torch.Tensor], Outcome]:
+def two_steps(strategy: Strategy, device: torch.device, seed: int = 0) -> tuple[list[torch.Tensor], StepMetrics]:
     """The gradients of the second of two steps in the middle of a run, and what both told."""
     model, strategy = network().to(device), strategy.to(device)
     strategy.generator = torch.Generator(device).manual_seed(seed)
@@ -79,7 +79,7 @@ def two_steps(strategy: Strategy, device: torch.device, seed: int = 0) -> tuple[
     for step in range(2):
         model.zero_grad()
         outcome = program(given, Moment(1, 10, torch.tensor(0.5, device=device), step))
-    return [gradient.cpu() for gradient in gradients(model)], Outcome(*(value.cpu() for value in outcome))
+    return [gradient.cpu() for gradient in gradients(model)], StepMetrics(*(value.cpu() for value in outcome))
 
 
 @every_kind

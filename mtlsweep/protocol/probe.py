@@ -110,8 +110,8 @@ def _take_steps(strategy: nn.Module) -> None:
     nothing = torch.zeros(0)
     unreached = dict(own)
     for epoch in EPOCHS:
-        outcome = program(Batch(nothing, nothing, nothing), Moment(epoch, TOTAL_EPOCHS, 1.0))
-        check_finite(strategy, outcome, f"of epoch {epoch}")
+        metrics = program(Batch(nothing, nothing, nothing), Moment(epoch, TOTAL_EPOCHS, 1.0))
+        check_finite(strategy, metrics, f"of epoch {epoch}")
         network.note()
         unreached = {name: parameter for name, parameter in unreached.items() if parameter.grad is None}
         if optimizer:

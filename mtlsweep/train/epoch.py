@@ -22,7 +22,7 @@ from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import backward_passes
 from mtlsweep.train.resident import Resident
 from mtlsweep.train.steps import Moment
-from mtlsweep.train.training import Kept, Pass
+from mtlsweep.train.training import Pass, StepBuffers
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Trainer:
     def steps(self, moment: Moment, on_step: Callable[[], None]) -> Turns[torch.Tensor]:
         """One pass over the training set, with a pause after every step.
 
-        Returns the means of `Outcome`'s fields over images (losses, correct) and steps (the rest).
+        Returns the means of `StepMetrics`'s fields over images (losses, correct) and steps (the rest).
         """
         self.model.train()
         self.strategy.train()
@@ -101,9 +101,9 @@ class Trainer:
         return Network(self.model, self.engine.autocast, self.compiled, self.fused)
 
     @cached_property
-    def kept(self) -> Kept:
+    def kept(self) -> StepBuffers:
         """What the training steps keep from epoch to epoch."""
-        return Kept(self)
+        return StepBuffers(self)
 
     @cached_property
     def evaluations(self) -> Evaluations:

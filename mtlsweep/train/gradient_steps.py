@@ -10,8 +10,8 @@ from mtlsweep.losses import GradientStrategy, GramStrategy
 from mtlsweep.losses.gram import length_factor, rescale
 from mtlsweep.losses.user import name_of
 from mtlsweep.train.network import Batch, Losses, Network
-from mtlsweep.train.steps import Moment, Outcome, seen
-from mtlsweep.train.two_gradients import HeadGradients, Through, receive, through, to_output
+from mtlsweep.train.steps import Moment, StepMetrics, seen
+from mtlsweep.train.two_gradients import HeadGradients, TrunkGradients, receive, through, to_output
 
 
 class Weighing(NamedTuple):
@@ -38,12 +38,12 @@ class GradientStep:
         self.strategy = strategy
         self.trunk = list(network.model.trunk.parameters())
 
-    def __call__(self, batch: Batch, moment: Moment) -> Outcome:
+    def __call__(self, batch: Batch, moment: Moment) -> StepMetrics:
         """The strategy's update in every parameter's `grad`."""
         heads, known = self.update_trunk(batch, moment)
         self._update_heads(heads, known.weights)
         effective = (known.weights[0], known.weights[1] * moment.coarse_factor)
-        return Outcome.of(known.weights @ seen(heads.losses, moment), heads.losses, effective, known.conflict, known.cosine)
+        return StepMetrics.of(known.weights @ seen(heads.losses, moment), heads.losses, effective, known.conflict, known.cosine)
 
     def update_trunk(self, batch: Batch, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """Put the update in the trunk's `grad`s."""
@@ -76,7 +76,7 @@ class GramStep(GradientStep):
         given.features.backward(known.weights[0] * given.fine + known.weights[1] * given.coarse)
         return given.heads, known
 
-    def _combine_trunk(self, given: Through, moment: Moment) -> tuple[HeadGradients, Weighing]:
+    def _combine_trunk(self, given: TrunkGradients, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """In place: one of the gradients becomes the update."""
         gram = gram_matrix(given.fine, given.coarse)
         if self.strategy.scope == "fine_path":

@@ -11,7 +11,7 @@ from mtlsweep.train.engine import Engine, device_name
 
 
 def epoch_row(means: dict[str, float]) -> Row:
-    """The training part of an epoch's row, from the means of its steps (`train.steps.Outcome`)."""
+    """The training part of an epoch's row, from the means of its steps (`train.steps.StepMetrics`)."""
     return {
         "train_loss": means["minimised"],
         "fine_loss": means["fine_loss"],

@@ -28,7 +28,7 @@ from mtlsweep.train.optimizer import set_learning_rate
 from mtlsweep.train.resident import resident
 from mtlsweep.train.result import epoch_row, losses_finite, summarize
 from mtlsweep.train.schedule import learning_rate
-from mtlsweep.train.steps import Moment, Outcome
+from mtlsweep.train.steps import Moment, StepMetrics
 
 # What a run may have begun with and cannot go on without, by the engine's names.
 LOST = {
@@ -185,7 +185,7 @@ class Run:
         seed_globals(self.settings["seed"], "steps", epoch)
         moment = Moment(epoch, self.epochs, self.curriculum(epoch, self.epochs))
         means = yield from self.trainer.steps(moment, self.display.step)
-        trained = dict(zip(Outcome._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
+        trained = dict(zip(StepMetrics._fields, means.tolist(), strict=True))  # the epoch's only copy of training figures to the host
         halfway = time.monotonic()
         row = {"epoch": epoch + 1, "lr": lr} | epoch_row(trained) | (yield from self._evaluate())
         on_epoch_end: Any = getattr(self.trainer.strategy, "on_epoch_end", None)

@@ -22,7 +22,7 @@ class Moment(NamedTuple):
     step: int = 0
 
 
-class Outcome(NamedTuple):
+class StepMetrics(NamedTuple):
     """What a step tells, as scalar tensors on the device; `conflict` (0 or 1) and `cosine` are NaN where the gradients are not known."""
 
     minimised: torch.Tensor
@@ -42,12 +42,12 @@ class Outcome(NamedTuple):
         weights: tuple[torch.Tensor, torch.Tensor],
         conflict: torch.Tensor,
         cosine: torch.Tensor,
-    ) -> "Outcome":
+    ) -> "StepMetrics":
         """With the losses as they are before any curriculum, and the effective weights of the fine and the coarse one."""
         return cls(minimised, losses.fine.detach(), losses.coarse.detach(), losses.correct, *weights, conflict, cosine)
 
 
-Step = Callable[[Batch, Moment], Outcome]
+Step = Callable[[Batch, Moment], StepMetrics]
 
 
 class ScalarStep:
@@ -57,7 +57,7 @@ class ScalarStep:
         self.network = network
         self.strategy = strategy
 
-    def __call__(self, batch: Batch, moment: Moment) -> Outcome:
+    def __call__(self, batch: Batch, moment: Moment) -> StepMetrics:
         """Raises:
         UserError: the strategy returned something that cannot be minimised.
         """
@@ -71,7 +71,7 @@ class ScalarStep:
         minimised.reshape(()).backward()  # its shape may be (1,)
         weights = [torch.zeros_like(losses.correct) if loss.grad is None else loss.grad for loss in (losses.fine, losses.coarse)]
         unknown = torch.full_like(losses.correct, torch.nan)
-        return Outcome.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
+        return StepMetrics.of(minimised.detach().sum(), losses, (weights[0], weights[1]), unknown, unknown)
 
 
 def seen(losses: Losses, moment: Moment) -> torch.Tensor:
@@ -79,19 +79,19 @@ def seen(losses: Losses, moment: Moment) -> torch.Tensor:
     return torch.stack([losses.fine, moment.coarse_factor * losses.coarse])
 
 
-def check_first(strategy: nn.Module, outcome: Outcome) -> None:
+def check_first(strategy: nn.Module, metrics: StepMetrics) -> None:
     """Check the first step of a run, where nothing can have diverged yet. (Later ones are not looked at: that would wait for the device.)
 
     Raises:
         UserError: of finite losses the strategy has made something that is NaN or infinite, or that has such derivatives.
     """
-    if math.isfinite(float(outcome.fine_loss + outcome.coarse_loss)):
-        check_finite(strategy, outcome, "of the first step")
+    if math.isfinite(float(metrics.fine_loss + metrics.coarse_loss)):
+        check_finite(strategy, metrics, "of the first step")
 
 
-def check_finite(strategy: nn.Module, outcome: Outcome, which: str) -> None:
+def check_finite(strategy: nn.Module, metrics: StepMetrics, which: str) -> None:
     """Raise a UserError where what a strategy has made of losses, or a derivative of it, is NaN or infinite; `which` tells the losses."""
-    value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(outcome[:6]).tolist()
+    value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(metrics[:6]).tolist()
     if not math.isfinite(value + fine_weight + coarse_weight):
         gave = f"{value:.4g} (derivatives {fine_weight:.4g} and {coarse_weight:.4g})"
         raise UserError(f"{name_of(strategy)} gave {gave} for the losses {which}, {fine_loss:.4g} and {coarse_loss:.4g}")

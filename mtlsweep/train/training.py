@@ -10,7 +10,7 @@ from mtlsweep.losses import Strategy
 from mtlsweep.randomness import reseed, stream
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed, Replayer
 from mtlsweep.train.programs import step_program
-from mtlsweep.train.steps import Moment, Outcome, check_first, seen
+from mtlsweep.train.steps import Moment, StepMetrics, check_first, seen
 
 if TYPE_CHECKING:
     from mtlsweep.train.epoch import Trainer
@@ -28,7 +28,7 @@ class Kind(NamedTuple):
     due: bool
 
 
-class Kept:
+class StepBuffers:
     """What steps read and write besides model, strategy and optimizer. It stays where it lies for the whole run, for what was recorded in
     one epoch to be replayed in the others.
 
@@ -52,7 +52,7 @@ class Kept:
         self.codes = torch.zeros(3, count, dtype=torch.int64, device=device)
         self.window = torch.zeros(size, dtype=torch.int64, device=device)
         self.coarse_factor = torch.ones((), device=device)
-        self.totals = torch.zeros(len(Outcome._fields), dtype=torch.float64, device=device)
+        self.totals = torch.zeros(len(StepMetrics._fields), dtype=torch.float64, device=device)
         self.shares = {batch: _shares(batch, count, trainer).to(device) for batch in {min(size, count), count % size}}
         self.replayer = Replayer(trainer.record) if trainer.record else None
         self.branches: list[Hashable] = []
@@ -86,24 +86,24 @@ class Pass:
         if kind in self.kept.executed and self.kept.warm >= WARMUP_STEPS and self._replayed(kind, step):
             return
         window = slice(step * self.trainer.batch_size, (step + 1) * self.trainer.batch_size)
-        outcome = self.execute(self.kept.order[window], self.kept.codes[:, window], step)
+        metrics = self.execute(self.kept.order[window], self.kept.codes[:, window], step)
         if self.moment.epoch == step == 0:
-            check_first(self.trainer.strategy, outcome)
+            check_first(self.trainer.strategy, metrics)
         self.kept.executed.add(kind)
         self.kept.warm += 1
 
-    def execute(self, indices: torch.Tensor, codes: torch.Tensor, step: int) -> Outcome:
+    def execute(self, indices: torch.Tensor, codes: torch.Tensor, step: int) -> StepMetrics:
         """Batch, gradients, optimizer, sums: all on the device."""
         trainer, moment = self.trainer, self.moment._replace(step=step)
         batch = trainer.data.batch(indices, codes, trainer.engine)
         trainer.optimizer.zero_grad()
-        outcome = self.kept.program(batch, moment)
+        metrics = self.kept.program(batch, moment)
         trainer.optimizer.step()
         after_step: Any = getattr(trainer.strategy, "after_step", None)
         if after_step:
             after_step(seen(trainer.network.losses_again(batch), moment))
-        self.kept.totals += torch.stack(outcome) * self.kept.shares[len(indices)]
-        return outcome
+        self.kept.totals += torch.stack(metrics) * self.kept.shares[len(indices)]
+        return metrics
 
     def _kind(self, step: int) -> Kind:
         full = (step + 1) * self.trainer.batch_size <= len(self.kept.order)
@@ -153,6 +153,6 @@ class Pass:
 
 
 def _shares(batch: int, count: int, trainer: "Trainer") -> torch.Tensor:
-    """What a step of so many images adds to the epoch's mean of each field of `Outcome`; `correct` is a count, and becomes percent."""
+    """What a step of so many images adds to the epoch's mean of each field of `StepMetrics`; `correct` is a count, and becomes percent."""
     image, step = batch / count, 1 / trainer.steps_per_epoch()
     return torch.tensor([image, image, image, 100 / count, step, step, step, step], dtype=torch.float64)

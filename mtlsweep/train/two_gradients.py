@@ -19,7 +19,7 @@ class HeadGradients(NamedTuple):
     coarse: list[torch.Tensor]
 
 
-class AtOutput(NamedTuple):
+class OutputGradients(NamedTuple):
     """A mini-batch on which the backward passes have come as far as the trunk's output.
 
     Attributes:
@@ -34,7 +34,7 @@ class AtOutput(NamedTuple):
     features: torch.Tensor
 
 
-class Through(NamedTuple):
+class TrunkGradients(NamedTuple):
     """A mini-batch on which both backward passes have been made.
 
     Attributes:
@@ -53,7 +53,7 @@ Gradients = tuple[list[torch.Tensor], list[torch.Tensor]]
 Differentiate = Callable[[Network, Batch, torch.Tensor], tuple[Losses, Gradients, Gradients]]
 
 
-def to_output(network: Network, batch: Batch, factor: float | torch.Tensor) -> AtOutput:
+def to_output(network: Network, batch: Batch, factor: float | torch.Tensor) -> OutputGradients:
     """Differentiate the heads only.
 
     Args:
@@ -64,33 +64,33 @@ def to_output(network: Network, batch: Batch, factor: float | torch.Tensor) -> A
     return _to_output(network, network.features(batch.images), batch, factor)
 
 
-def _to_output(network: Network, features: torch.Tensor, batch: Batch, factor: float | torch.Tensor) -> AtOutput:
+def _to_output(network: Network, features: torch.Tensor, batch: Batch, factor: float | torch.Tensor) -> OutputGradients:
     # The heads' backward passes end here; the trunk's start from what arrives.
     output = features.detach().requires_grad_()
     losses = network.losses(output, batch)
     model = network.model
     of_fine = torch.autograd.grad(losses.fine, [output, *model.fine_head.parameters()], retain_graph=True)  # both may be one operation's
     of_coarse = torch.autograd.grad(factor * losses.coarse, [output, *model.coarse_head.parameters()])
-    return AtOutput(HeadGradients(losses.detached(), list(of_fine[1:]), list(of_coarse[1:])), of_fine[0], of_coarse[0], features)
+    return OutputGradients(HeadGradients(losses.detached(), list(of_fine[1:]), list(of_coarse[1:])), of_fine[0], of_coarse[0], features)
 
 
-def through(network: Network, batch: Batch, factor: float | torch.Tensor) -> Through:
+def through(network: Network, batch: Batch, factor: float | torch.Tensor) -> TrunkGradients:
     """Differentiate heads and trunk: one forward pass, two backward passes on the same activations. Arguments as of `to_output`."""
     trunk = list(network.model.trunk.parameters())
     compiled = network.compiled_differentiate(batch)
     if compiled:
         with torch.no_grad():
             losses, (fine_head, fine), (coarse_head, coarse) = compiled(network.plain(), batch, torch.as_tensor(factor))
-        return Through(HeadGradients(losses, fine_head, coarse_head), flat(fine, trunk), flat(coarse, trunk))
+        return TrunkGradients(HeadGradients(losses, fine_head, coarse_head), flat(fine, trunk), flat(coarse, trunk))
     passed = network.pass_through(batch.images)
     if passed:
         features, pull_back = passed
         given = _to_output(network, features, batch, factor)
-        return Through(given.heads, *pull_back(torch.stack([given.fine, given.coarse])))
+        return TrunkGradients(given.heads, *pull_back(torch.stack([given.fine, given.coarse])))
     given = to_output(network, batch, factor)
     first = torch.autograd.grad(given.features, trunk, given.fine, retain_graph=True)
     second = torch.autograd.grad(given.features, trunk, given.coarse)
-    return Through(given.heads, flat(first, trunk), flat(second, trunk))
+    return TrunkGradients(given.heads, flat(first, trunk), flat(second, trunk))
 
 
 def differentiate(network: Network, batch: Batch, factor: torch.Tensor) -> tuple[Losses, Gradients, Gradients]:
