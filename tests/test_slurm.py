@@ -148,6 +148,12 @@ def lose_node(directory: Path) -> None:
         slurm("scontrol", "update", f"nodename={node}", f"state={state}", "reason=test")
 
 
+def restarts(directory: Path) -> int:
+    """How often SLURM has started the job again."""
+    (count,) = re.findall(r" Restarts=(\d+) ", slurm("scontrol", "show", "job", job(directory)))
+    return int(count)
+
+
 # The second: of a step, in seconds. A preempted job has half a minute left.
 @pytest.mark.parametrize(("disturb", "pace"), [(requeue, 1), (preempt, 3), (lose_node, 1)])
 def test_job_that_slurm_starts_again_continues_where_it_was(place: Path, disturb: Callable[[Path], None], pace: float) -> None:
@@ -157,7 +163,8 @@ def test_job_that_slurm_starts_again_continues_where_it_was(place: Path, disturb
     ended = finish(process)
     assert ended.status == 0, ended
     assert "1 completed" in ended.out
-    assert attempts(place) == {1: 2}
+    # A busy SLURM may preempt it once more.
+    assert 2 <= attempts(place)[1] <= 1 + restarts(place)
     assert "resuming after epoch" in (runs(place)[1] / "run.log").read_text()
     assert_as_undisturbed(place)
 
