@@ -27,11 +27,14 @@ from interpreted import CASES  # loads it
 
 from mtlsweep.train.kernels import crop_flip, few_channels
 
-OLD_INTERPRETER = Version(version("triton")) < Version("3.7") and Version(version("numpy")) >= Version("2.4")
+needs_interpreter = pytest.mark.skipif(
+    Version(version("triton")) < Version("3.7") and Version(version("numpy")) >= Version("2.4"),
+    reason="Triton 3.6's interpreter loops to no number that a kernel is given, with NumPy 2.4",
+)
 
 
 @pytest.mark.processes
-@pytest.mark.skipif(OLD_INTERPRETER, reason="Triton 3.6's interpreter loops to no number that a kernel is given, with NumPy 2.4")
+@needs_interpreter
 def test_what_the_kernels_make_is_what_torch_makes() -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}  # which Triton reads when it is loaded
     ended = subprocess.run(

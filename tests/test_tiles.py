@@ -13,6 +13,7 @@ from benchmarks import tiles
 from benchmarks.tiles import LAYERS, Candidate, candidates, section
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
+from test_few_channels import needs_interpreter  # loads it
 
 
 def test_every_layer_is_tried_with_its_own_tiles_first() -> None:
@@ -55,6 +56,7 @@ def test_the_fastest_is_told_where_it_is_more_than_noise(monkeypatch: pytest.Mon
 
 
 @pytest.mark.processes
+@needs_interpreter
 def test_candidates_launch_the_kernels_that_they_are_named_for() -> None:
     script = """
 import torch
