@@ -10,8 +10,8 @@ Settings = Mapping[str, Any]
 
 
 def natural(text: str) -> list[tuple[float, str]]:
-    """A sort key by which `haw[beta=2]` comes before `haw[beta=10]`."""
-    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    """A sort key by which `haw[beta=-1]` comes before `haw[beta=2]`, and that before `haw[beta=10]`."""
+    parts = re.split(r"((?:(?<![\w.])-)?\d+(?:\.\d+)?)", text)
     # Text and numbers alternate, so like is compared with like.
     return [(float(part), "") if position % 2 else (0.0, part) for position, part in enumerate(parts)]
 

@@ -169,14 +169,20 @@ def _pooling(comparison: Comparison) -> list[str]:
         return ["None of the strategies that p values are asked for can be tested: no p is corrected."]
     smallest = smallest_p(max(pairs))
     corrected = min(1.0, smallest * comparison.family)
+    count = f"{max(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
     text = (
-        f"p: permutation test over architectures and seeds (sign changes of {max(pairs)} pairs, {_how(comparison)}); the smallest it can "
+        f"p: permutation test over architectures and seeds (sign changes of {count} pairs, {_how(comparison)}); the smallest it can "
         f"give is {smallest:.2g}, and {corrected:.2g} corrected by Holm's method for {plural(comparison.family, 'strategy', 'strategies')}."
     )
-    return [text + (_hopeless(comparison) if corrected > LEVEL else "")]
+    return [text + _hopeless(comparison)]
 
 
 def _hopeless(comparison: Comparison) -> str:
+    """Says of which strategies no runs could show that they differ."""
+    tested = {name: line.pooled.n for name, line in comparison.lines.items() if line.pooled}
+    names = [name for name, pairs in tested.items() if smallest_p(pairs) * comparison.family > LEVEL]
+    if len(names) < len(tested):
+        return f" With so few pairs it cannot show that these differ, whatever the runs say: {', '.join(names)}." if names else ""
     intervals = any(one and one.low is not None for line in comparison.lines.values() for one in line.differences)
     other = "; the t intervals above can, if differences between seeds are normally distributed" if intervals else ""
     return f" With so few pairs this test cannot show that any strategy differs, whatever the runs say{other}."

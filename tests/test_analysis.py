@@ -210,6 +210,8 @@ def test_rows_and_columns_are_in_the_order_a_reader_looks_for_them(built: Built)
     assert table.columns == ["resnet20", "resnet56", "vgg16bn"]
     assert list(table.rows) == ["fine_only", "equal", "equal[curriculum=linear]", "haw", "haw[beta=3]", "uncertainty"]
     assert sorted(["haw[beta=10]", "haw[beta=2]", "haw"], key=natural) == ["haw", "haw[beta=2]", "haw[beta=10]"]
+    assert sorted(["-0.4", "1", "-1.0", "0.5"], key=natural) == ["-1.0", "-0.4", "0.5", "1"]
+    assert sorted(["b-2", "b-10", "a-1"], key=natural) == ["a-1", "b-2", "b-10"]
 
 
 def test_another_data_setting_is_another_table(built: Built) -> None:

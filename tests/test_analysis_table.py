@@ -174,6 +174,16 @@ def test_text_says_what_the_seeds_allow(grid: Grid, capsys: pytest.CaptureFixtur
         )
 
 
+def test_strategies_of_too_few_pairs_are_named_beside_others_that_have_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, loss in product(range(8), ("fine_only", "equal", "haw")):
+        if loss != "haw" or seed < 4:
+            complete(make_cell(tmp_path / "demo", "resnet20", loss, seed), 50.0 + seed / 10 + (seed % 2) * (loss != "fine_only"), 49.0)
+    assert main([str(tmp_path / "demo")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "sign changes of 4 to 8 pairs, all of them); the smallest it can give is 0.0078, and 0.016 corrected" in text
+    assert "With so few pairs it cannot show that these differ, whatever the runs say: haw." in text
+
+
 def test_what_so_few_pairs_can_never_show_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, loss in product((1, 2, 3), ("fine_only", "equal")):
         complete(make_cell(tmp_path / "demo", "resnet20", loss, seed), 50.0 + seed / 10 + (seed % 2) * (loss == "equal"), 49.0)

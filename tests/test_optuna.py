@@ -279,3 +279,11 @@ def test_stopped_search_goes_on_with_the_trial_that_was_running(tmp_path: Path, 
     assert trials(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert begun.parent in {path.parent for path in results(tmp_path)}
     assert len(results(tmp_path)) == 2
+
+
+@needs_optuna
+def test_whole_settings_are_searched_in_whole_numbers(cli: CommandLine, tmp_path: Path) -> None:
+    given = ["schedule.batch_size=interval(16, 64)", "data.train_size=100,200", "schedule.lr=interval(1, 2)", "hydra.sweeper.n_trials=3"]
+    ended = cli(*SEARCH, *given, "schedule.epochs=1")
+    assert ended.status == 0, ended
+    assert len(re.findall(r"\ntrial \d: data.train_size=\d00, schedule.batch_size=\d+, schedule.lr=1\.\d+\n", ended.out)) == 3

@@ -468,6 +468,19 @@ def test_metrics_that_cannot_be_read_are_no_epochs(study: Path, capsys: Capture)
     assert not path.exists()
 
 
+def test_result_whose_description_is_lost_is_damaged_and_stays(study: Path, capsys: Capture) -> None:
+    cell = make_cell(study)
+    path = complete(cell, 50.0, 50.0)
+    SweepRecord.write(study / ".sweeps" / "1", [cell])
+    log_epochs(path, [40.0, 50.0])
+    (path / "run.json").unlink()
+    said = say(capsys, "status", "s")
+    assert f"damaged: {path}: has a result and no run.json" in said
+    assert "1 cell: 1 damaged" in said
+    say(capsys, "clean", "s", "--yes")
+    assert (path / "result.json").exists()
+
+
 def test_named_cells_are_removed_whatever_has_become_of_them(study: Path, capsys: Capture) -> None:
     kept, gone = (complete(make_cell(study, loss=loss), 50.0, 50.0) for loss in ("haw_reg", "haw"))
     failed = fail(make_cell(study, loss="dwa"), "out of ideas")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, Transformer
+from omegaconf import DictConfig, Node, OmegaConf
 
 from mtlsweep.errors import UserError
 from mtlsweep.runs.signature import NEUTRAL
@@ -12,8 +13,12 @@ if TYPE_CHECKING:  # loads Optuna
     from optuna.distributions import BaseDistribution
 
 
-def distribution(override: Override) -> "BaseDistribution":
+def distribution(override: Override, whole: bool = False) -> "BaseDistribution":
     """The values that a setting can take.
+
+    Args:
+        override: of the setting.
+        whole: the setting is a whole number. (An interval alone does not tell: Hydra gives its ends as floats.)
 
     Raises:
         UserError: an interval has none.
@@ -24,12 +29,20 @@ def distribution(override: Override) -> "BaseDistribution":
     try:
         if not isinstance(value, IntervalSweep):
             return CategoricalDistribution([str(choice) for choice in override.sweep_iterator(transformer=Transformer.encode)])
-        low, high = value.start, value.end
-        if isinstance(low, int) and isinstance(high, int):
-            return IntDistribution(low, high, log="log" in value.tags)
-        return FloatDistribution(float(low or 0), float(high or 0), log="log" in value.tags)
+        low, high = float(value.start or 0), float(value.end or 0)
+        if isinstance(value.start, int) or (whole and low.is_integer() and high.is_integer()):
+            return IntDistribution(int(low), int(high), log="log" in value.tags)
+        return FloatDistribution(low, high, log="log" in value.tags)
     except ValueError as error:
         raise UserError(f"{override.input_line}: {error}") from error
+
+
+def is_whole(config: DictConfig, key: str) -> bool:
+    """Whether a setting of the configuration is declared to be a whole number."""
+    parent, _, name = key.rpartition(".")
+    group = OmegaConf.select(config, parent, throw_on_missing=False) if parent else config
+    node = group._get_node(name) if isinstance(group, DictConfig) else None
+    return isinstance(node, Node) and node._metadata.ref_type is int
 
 
 def search_name(space: Mapping[str, object], same: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.mtlsweep_launcher.cells import CellLauncher
-from hydra_plugins.mtlsweep_launcher.overrides import distribution, in_words, overrides_of, search_name
+from hydra_plugins.mtlsweep_launcher.overrides import distribution, in_words, is_whole, overrides_of, search_name
 from mtlsweep.errors import UserError
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell, RunDirectory
@@ -104,7 +104,8 @@ class SearchSweeper(Sweeper):
         params = [f"{name}={value}" for name, value in (self._options.params or {}).items()]
         # What the command line says comes last and counts.
         overrides = {override.get_key_element(): override for override in self._parser.parse_overrides([*params, *arguments])}
-        space = Space({name: distribution(override) for name, override in overrides.items() if override.is_sweep_override()})
+        swept = {name: override for name, override in overrides.items() if override.is_sweep_override()}
+        space = Space({name: distribution(override, is_whole(self._config, name)) for name, override in swept.items()})
         if not space:
             raise UserError("hydra/sweeper=optuna: nothing to search; add for example 'curriculum.power=interval(0.5, 4.0)'")
         if "seed" in space:

@@ -45,12 +45,13 @@ def scan(study: Path, passed_over: Callable[[Path], bool] = lambda path: False) 
     """
     paths = sorted(study.glob("*/*/*/*"))
     runs = {path for path in paths if _has(path, "run.json")}
+    nameless = {path for path in paths if path not in runs and _has(path, "result.json")}
     for path in paths:
         if path in runs and not passed_over(path):
             yield _read(RunDirectory(path))
-        elif path not in runs and _has(path, "result.json"):
+        elif path in nameless:
             yield _unreadable(path, f"{path}: has a result and no run.json")
-    yield from _pending(study, runs)
+    yield from _pending(study, runs | nameless)
 
 
 def _has(directory: Path, name: str) -> bool:
