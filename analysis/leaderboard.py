@@ -68,7 +68,8 @@ def leaderboard(folders: Sequence[str], output: str = "markdown") -> str:
     for entry in entries:
         if entry not in shown:
             _left_out(entry.path, "a rehearsal" if real else "a rehearsal of another setting")
-    rows = [_of_entry(entry) for entry in shown] + [row for study in studies for row in _of_study(study, setting)]
+    rows = [_of_entry(entry, name) for entry, name in zip(shown, _names(shown), strict=True)]
+    rows += [row for study in studies for row in _of_study(study, setting)]
     if not rows:
         raise UserError("nothing to show: no submitted entry and no run of the benchmark's setting")
     rows += [] if differences(setting, SETTING) and not real and entries else _published()
@@ -79,7 +80,7 @@ def leaderboard(folders: Sequence[str], output: str = "markdown") -> str:
 def _sort(folders: Sequence[str]) -> tuple[list[Entry], list[Path]]:
     """The submitted entries that are as their ledgers say, and the studies."""
     entries, studies = [], []
-    for folder in folders:
+    for folder in {Path(folder).resolve(): folder for folder in folders}.values():  # each once
         if not (Path(folder) / NAME).exists():
             studies.append(find_study(folder))
         elif found := verify(Path(folder)):
@@ -101,7 +102,13 @@ def _same(one: Setting, other: Setting) -> bool:
     return not [key for key, _, _ in differences(one, other) if not key.startswith("engine.")]
 
 
-def _of_entry(entry: Entry) -> Row:
+def _names(entries: Sequence[Entry]) -> list[str]:
+    """Of their folders, with the paths to them where several have one name."""
+    names = [entry.path.resolve().name for entry in entries]
+    return [name if names.count(name) == 1 else str(entry.path) for name, entry in zip(names, entries, strict=True)]
+
+
+def _of_entry(entry: Entry, name: str) -> Row:
     assert entry.submitted is not None
     runs = entry.submitted.runs | entry.held_out
     cells = {}
@@ -109,7 +116,7 @@ def _of_entry(entry: Entry) -> Row:
         best, last = accuracies(seeds), accuracies(seeds, "last")
         diverged = len(seeds) - len(best)
         cells[model] = TableEntry(len(best), {"diverged": diverged} if diverged else {}, _summaries(best, last))
-    return Row(entry.path.resolve().name, "entry", cells)
+    return Row(name, "entry", cells)
 
 
 def _of_study(study: Path, setting: Setting) -> Iterator[Row]:

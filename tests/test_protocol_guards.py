@@ -406,6 +406,13 @@ def test_leaderboard_ranks_entries_strategies_and_the_published(competition: Pat
     assert "left out begun: not submitted\n" in ended.err
 
 
+def test_leaderboard_has_each_entry_once_and_tells_folders_of_one_name_apart(competition: Path, tmp_path: Path) -> None:
+    shutil.copytree(competition / "ann", tmp_path / "ann")
+    ended = board(competition, "ann", "ann/", "../" + competition.name + "/ann", str(tmp_path / "ann"), "--format", "csv")
+    names = [row["strategy"] for row in csv.DictReader(io.StringIO(ended.out)) if row["kind"] == "entry"]
+    assert (len(names), str(tmp_path / "ann") in names) == (2, True)
+
+
 def test_leaderboard_as_markdown_names_the_held_out_column(competition: Path) -> None:
     out = board(competition, "ann", "study").out
     assert "| vgg16bn (held out) |" in " ".join(out.split())
