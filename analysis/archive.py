@@ -3,9 +3,8 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -155,11 +154,7 @@ def _copy(path: Path, copy: Path, committed: str | None) -> None:
     files.write_text(copy / "config.yaml", _settings(path / "config.yaml"))
     for source in [*path.glob("*.py"), path / "metrics.csv", path / "result.json"]:
         # Not as text, which may have other ends of lines then: a strategy's digest is in its run's signature.
-        files.write_bytes(copy / source.name, partial(_write, source.read_bytes()))
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
+        files.write_content(copy / source.name, source.read_bytes())
 
 
 def _is_place(override: str) -> bool:

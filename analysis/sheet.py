@@ -69,7 +69,7 @@ def _unlike(comparison: Comparison) -> list[str]:
     if not names:
         return []
     return [
-        f"{sum(differs for _, differs in pairs)} of {plural(len(pairs), 'pair', 'pairs')} are of runs on different devices, engines "
+        f"{sum(differs for _, differs in pairs)} of {plural(len(pairs), 'pair')} are of runs on different devices, engines "
         f"or torch versions, whose effect is in their differences too: {', '.join(names)}."
     ]
 

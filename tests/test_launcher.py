@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 from conftest import ROOT, TINY, CommandLine, finish
 from omegaconf import OmegaConf
+from test_processes import wait_for
 from test_runs import cell, prepared, result
 
 from hydra_plugins.mtlsweep_launcher.slurm import SlurmLauncher
@@ -117,8 +117,7 @@ def test_jobs_that_slurm_takes_while_the_user_leaves_are_known(tmp_path: Path) -
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment, start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    while not (tmp_path / "asked").exists() and process.poll() is None:
-        time.sleep(0.05)
+    wait_for((tmp_path / "asked").exists, process)
     os.killpg(process.pid, signal.SIGINT)
     ended = finish(process)
     assert ended.status == 130, ended

@@ -282,7 +282,7 @@ def test_stopped_search_goes_on_with_the_trial_that_was_running(tmp_path: Path, 
 
 
 @needs_optuna
-def test_whole_settings_are_searched_in_whole_numbers(cli: CommandLine, tmp_path: Path) -> None:
+def test_whole_settings_are_searched_in_whole_numbers(cli: CommandLine) -> None:
     given = ["schedule.batch_size=interval(16, 64)", "data.train_size=100,200", "schedule.lr=interval(1, 2)", "hydra.sweeper.n_trials=3"]
     ended = cli(*SEARCH, *given, "schedule.epochs=1")
     assert ended.status == 0, ended

@@ -163,8 +163,10 @@ def test_job_that_slurm_starts_again_continues_where_it_was(place: Path, disturb
     ended = finish(process)
     assert ended.status == 0, ended
     assert "1 completed" in ended.out
-    # A busy SLURM may preempt it once more.
-    assert 2 <= attempts(place)[1] <= 1 + restarts(place)
+    if disturb is preempt:  # by a busy SLURM perhaps once more
+        assert 2 <= attempts(place)[1] <= 1 + restarts(place)
+    else:
+        assert attempts(place) == {1: 2}
     assert "resuming after epoch" in (runs(place)[1] / "run.log").read_text()
     assert_as_undisturbed(place)
 

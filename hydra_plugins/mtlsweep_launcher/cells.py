@@ -61,7 +61,7 @@ class CellLauncher(Launcher):
         Raises:
             UserError: some are at fault.
         """
-        from mtlsweep.compose import compose_sweep  # loads torch; Hydra imports every plugin, also for tab completion
+        from mtlsweep.compose import compose_sweep  # here: Hydra imports every plugin, also for tab completion
 
         return compose_sweep(self._context.config_loader, self._config, job_overrides)
 

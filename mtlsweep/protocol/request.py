@@ -59,7 +59,7 @@ class Request:
         Raises:
             UserError, HydraException, OmegaConfBaseException: the overrides do not describe a run.
         """
-        from mtlsweep.compose import Composer  # loads torch
+        from mtlsweep.compose import Composer  # what a check of the rules alone need not load
 
         config.register()
         with initialize_config_dir(config_dir=str(ROOT / "conf"), version_base="1.3"):

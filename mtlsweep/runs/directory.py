@@ -188,7 +188,7 @@ class RunDirectory:
             raise UserError(f"{source}: has been changed while the command was being prepared; give the command again")
         copy = (self / source.name).absolute()
         if not copy.exists() or copy.read_bytes() != content:
-            files.write_bytes(copy, lambda file: file.write(content))
+            files.write_content(copy, content)
         return copy
 
     def _ended(self) -> dict[str, Any] | None:

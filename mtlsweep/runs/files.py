@@ -32,9 +32,14 @@ def write_bytes(path: Path, write: Callable[[BinaryIO], object]) -> None:
         beside.unlink(missing_ok=True)
 
 
+def write_content(path: Path, content: bytes) -> None:
+    """Replace the file at `path` with these bytes."""
+    write_bytes(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the file at `path` with this text."""
-    write_bytes(path, lambda file: file.write(text.encode()))
+    write_content(path, text.encode())
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -18,11 +18,15 @@ def how_it_ended(state: str, log: Path) -> str:
         state: what accounting says.
         log: of the job; there may be none.
     """
-    said = b""
+    said = _end_of(log) if state == "FAILED" else b""
+    if state == "OUT_OF_MEMORY" or _TOO_MUCH_MEMORY.search(said):
+        return "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
+    why = list(_SAID.finditer(said))
+    return f"{state}, {(why[-1][1] or why[-1][2]).decode(errors='replace')}" if why else state
+
+
+def _end_of(log: Path) -> bytes:
     with suppress(OSError), open(log, "rb") as file:
         file.seek(max(0, log.stat().st_size - _END_OF_LOG))
-        said = file.read()
-    if state == "OUT_OF_MEMORY" or (state == "FAILED" and _TOO_MUCH_MEMORY.search(said)):
-        return "OUT_OF_MEMORY, hydra.launcher.memory gives it more"
-    why = list(_SAID.finditer(said)) if state == "FAILED" else []
-    return f"{state}, {(why[-1][1] or why[-1][2]).decode(errors='replace')}" if why else state
+        return file.read()
+    return b""

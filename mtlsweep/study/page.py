@@ -8,7 +8,6 @@ from rich.text import Text
 
 from mtlsweep.progress import console
 from mtlsweep.runs import RunDirectory
-from mtlsweep.slurm.ends import how_it_ended
 from mtlsweep.slurm.queue import Job
 from mtlsweep.status import Running, running_table
 from mtlsweep.study.cost import Cost
@@ -25,7 +24,7 @@ def show(survey: Survey, ends: Mapping[str, str]) -> None:
 
     Args:
         survey: of it.
-        ends: how jobs ended, see `slurm.queue.ended_as`.
+        ends: how the jobs of `lost` cells ended.
     """
     running = _running(survey)
     if running:
@@ -81,9 +80,8 @@ def _problems(survey: Survey, ends: Mapping[str, str]) -> Iterator[str]:
     for entry in survey.having("failed"):
         groups.setdefault(("failed", entry.record.error or "without a word"), []).append((entry, entry.path / "run.log"))
     for entry in lost(survey):
-        if entry.job and entry.log:
-            how = how_it_ended(ends.get(entry.job, "unknown"), entry.log)
-            groups.setdefault((entry.word, f"its job ended as {how}"), []).append((entry, entry.log))
+        if entry.job:
+            groups.setdefault((entry.word, f"its job ended as {ends[entry.job]}"), []).append((entry, entry.log))
     for (word, error), cells in list(groups.items())[:MOST_ERRORS]:
         yield f"{len(cells)} {word}: {error}"
         yield from (f"  {entry.name}" + (f": {log}" if log and log.exists() else "") for entry, log in cells[:SHOWN])

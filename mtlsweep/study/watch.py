@@ -10,6 +10,7 @@ from rich.live import Live
 
 from mtlsweep.progress import console
 from mtlsweep.slurm import queue
+from mtlsweep.slurm.ends import how_it_ended
 from mtlsweep.study.page import lost, picture, show, summary
 from mtlsweep.study.survey import Survey
 
@@ -21,18 +22,17 @@ IDLE_POLLS = 2
 
 
 class Ends:
-    """How jobs ended that left a cell without a result; SLURM's accounting is asked once about each."""
+    """How jobs ended that left a cell without a result; SLURM's accounting is asked, and its log read, once for each."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
-        self._asked: set[str] = set()
 
     def of(self, survey: Survey) -> Mapping[str, str]:
         """Those of a survey."""
-        new = {entry.job for entry in lost(survey) if entry.job} - self._asked
+        new = {entry.job: entry.log for entry in lost(survey) if entry.job and entry.log and entry.job not in self._known}
         if new:
-            self._known |= queue.ended_as(new)
-            self._asked |= new
+            states = queue.ended_as(new.keys())
+            self._known |= {job: how_it_ended(states.get(job, "unknown"), log) for job, log in new.items()}
         return self._known
 
 

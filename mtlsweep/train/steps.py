@@ -79,20 +79,19 @@ def seen(losses: Losses, moment: Moment) -> torch.Tensor:
     return torch.stack([losses.fine, moment.coarse_factor * losses.coarse])
 
 
-def check_first(strategy: nn.Module, metrics: StepMetrics) -> None:
-    """Check the first step of a run, where nothing can have diverged yet. (Later ones are not looked at: that would wait for the device.)
+def check_finite(strategy: nn.Module, metrics: StepMetrics, which: str) -> None:
+    """Check a step before which nothing can have diverged.
+
+    Args:
+        strategy: whose step it was.
+        metrics: of the step; they are copied to the host, which waits for the device.
+        which: tells the losses, for the message.
 
     Raises:
         UserError: of finite losses the strategy has made something that is NaN or infinite, or that has such derivatives.
     """
-    if math.isfinite(float(metrics.fine_loss + metrics.coarse_loss)):
-        check_finite(strategy, metrics, "of the first step")
-
-
-def check_finite(strategy: nn.Module, metrics: StepMetrics, which: str) -> None:
-    """Raise a UserError where what a strategy has made of losses, or a derivative of it, is NaN or infinite; `which` tells the losses."""
     value, fine_loss, coarse_loss, _, fine_weight, coarse_weight = torch.stack(metrics[:6]).tolist()
-    if not math.isfinite(value + fine_weight + coarse_weight):
+    if math.isfinite(fine_loss + coarse_loss) and not math.isfinite(value + fine_weight + coarse_weight):
         gave = f"{value:.4g} (derivatives {fine_weight:.4g} and {coarse_weight:.4g})"
         raise UserError(f"{name_of(strategy)} gave {gave} for the losses {which}, {fine_loss:.4g} and {coarse_loss:.4g}")
 

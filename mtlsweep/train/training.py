@@ -10,7 +10,7 @@ from mtlsweep.losses import Strategy
 from mtlsweep.randomness import reseed, stream
 from mtlsweep.train.graphs import WARMUP_STEPS, RecordingFailed, Replayer
 from mtlsweep.train.programs import step_program
-from mtlsweep.train.steps import Moment, StepMetrics, check_first, seen
+from mtlsweep.train.steps import Moment, StepMetrics, check_finite, seen
 
 if TYPE_CHECKING:
     from mtlsweep.train.epoch import Trainer
@@ -88,7 +88,7 @@ class Pass:
         window = slice(step * self.trainer.batch_size, (step + 1) * self.trainer.batch_size)
         metrics = self.execute(self.kept.order[window], self.kept.codes[:, window], step)
         if self.moment.epoch == step == 0:
-            check_first(self.trainer.strategy, metrics)
+            check_finite(self.trainer.strategy, metrics, "of the first step")
         self.kept.executed.add(kind)
         self.kept.warm += 1
 
