@@ -9,6 +9,7 @@ import triton.language as tl
 
 from mtlsweep.data.augment import PADDING, SIZE
 from mtlsweep.data.dataset import Split
+from mtlsweep.train.kernels.early import begins, wait
 
 # Numbers that a program makes, of the 3 * SIZE * SIZE of an image.
 BLOCK = 1024
@@ -36,6 +37,7 @@ def crop_flip(
         EDGE=SIZE,
         BEYOND=PADDING,
         PER_PROGRAM=BLOCK,
+        **begins(),
     )
     return images, fine, coarse
 
@@ -60,6 +62,7 @@ def _crop_flip(  # type: ignore[no-untyped-def]
     BEYOND: tl.constexpr,
     PER_PROGRAM: tl.constexpr,
 ) -> None:
+    wait()
     b = tl.program_id(0)
     index = tl.load(indices + b)
     down = tl.load(codes + b * image_stride)

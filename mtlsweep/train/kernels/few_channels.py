@@ -14,6 +14,8 @@ import torch
 import triton
 import triton.language as tl
 
+from mtlsweep.train.kernels.early import begins, wait
+
 # Of a launch: rows of a tile, warps, pipeline stages; and what differs from that by the layer's channels (in, out). These were the fastest
 # of 7 to 14 that were tried of each on an H200, for the layers of ResNet-20 and mini-batches of 128, of the kernels that were there before
 # the fused ones (benchmarks/README.md). `python -m benchmarks.tiles` tries others.
@@ -139,10 +141,10 @@ def weight_gradient_parts(images: torch.Tensor, gradient: torch.Tensor, stride: 
         grid = (3, parts_of(inputs, one), len(parts))
         own = {key: value for key, value in tiles.items() if key != "BLOCK_K"}
         same = {key: sizes[key] for key in ("HI", "WI", "CI", "CO")}  # as high and as wide as what comes out
-        _weight_gradient_parts_of_rows[grid](*given, **same, EVEN=rows % tiles["CHUNK"] == 0, **own)
+        _weight_gradient_parts_of_rows[grid](*given, **same, EVEN=rows % tiles["CHUNK"] == 0, **own, **begins())
         return
     grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, one), len(parts))
-    _weight_gradient_parts[grid](*given, **sizes, STRIDE=stride, **tiles)
+    _weight_gradient_parts[grid](*given, **sizes, STRIDE=stride, **tiles, **begins())
 
 
 def empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:
@@ -298,6 +300,7 @@ def _weight_gradient_parts(  # type: ignore[no-untyped-def]
     BLOCK_M: tl.constexpr,
 ) -> None:
     """Rows are places of the weights (neighbour and input channel), columns the output channels; summed over CHUNK pixels."""
+    wait()
     k = tl.program_id(0) * BLOCK_K + tl.arange(0, BLOCK_K)
     n = tl.arange(0, CO)
     tap, c = k // CI, k % CI
@@ -337,6 +340,7 @@ def _weight_gradient_parts_of_rows(  # type: ignore[no-untyped-def]
 
     EVEN: all programs have CHUNK pixels.
     """
+    wait()
     k, n = tl.arange(0, 4 * CI), tl.arange(0, CO)
     r, s = tl.program_id(0), k // CI
     gradient += tl.program_id(2) * rows * CO

@@ -12,6 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
+from mtlsweep.train.kernels.early import begins, wait
 from mtlsweep.train.kernels.few_channels import are_pixels, correlated, correlation, empty, tile
 from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
@@ -45,6 +46,7 @@ def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticke
         EVEN=rows % block == 0,
         BLOCK_M=block,
         AT_ONCE=at_once(channels),
+        **begins(),
     )
     return result
 
@@ -72,6 +74,7 @@ def enter(
         **call.constants,
         **beside_of(given),
         AT_ONCE=at_once(result.shape[1], call.constants["num_warps"]),
+        **begins(),
     )
     return result
 
@@ -80,7 +83,10 @@ def differentiate(gradient: torch.Tensor, made: Forward, slopes: Slopes) -> torc
     """The gradients of what went into ReLU -> those of `raw`, `(K B, O, H, W)`."""
     result = torch.empty_like(gradient)
     _differentiate[(*elementwise(made.raw), len(slopes.means))](
-        *(gradient, made.raw, made.statistics, slopes.means, result, made.raw.numel()), C=result.shape[1], BLOCK=ELEMENTWISE
+        *(gradient, made.raw, made.statistics, slopes.means, result, made.raw.numel()),
+        C=result.shape[1],
+        BLOCK=ELEMENTWISE,
+        **begins(),
     )
     return result
 
@@ -106,6 +112,7 @@ def _enter_from_pool(  # type: ignore[no-untyped-def]
     BLOCK_M: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ) -> None:
+    wait()
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, C)
     here = are_pixels(m, rows, EVEN)
     gradient += tl.program_id(1) * (rows // (H * W)) * C
@@ -152,6 +159,7 @@ def _enter(  # type: ignore[no-untyped-def]
     BEFORE: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ) -> None:
+    wait()
     m, n = tile(rows, HO, WO, UP, BLOCK_M), tl.arange(0, CO)
     images = tl.program_id(1) * (rows // (HO * WO))
     given += images * (HI * WI * CI)
@@ -214,6 +222,7 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _differentiate(gradient, raw, statistics, means, result, numbers, C: tl.constexpr, BLOCK: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+    wait()
     e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n = e % C
     gradient += tl.program_id(1) * numbers

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
+from mtlsweep.train.kernels.early import begins, wait
 from mtlsweep.train.kernels.few_channels import Correlation, are_pixels, correlated, correlation, empty
 from mtlsweep.train.kernels.last import is_last
 
@@ -61,6 +62,7 @@ def convolve(
         *(norm.momentum if moves else 0.0, norm.eps, call.rows),
         **call.constants,
         AT_ONCE=at_once(outputs, call.constants["num_warps"]),
+        **begins(),
     )
     return raw, statistics
 
@@ -74,6 +76,7 @@ def finish(raw: torch.Tensor, statistics: torch.Tensor, norm: nn.BatchNorm2d, be
         **sizes(raw),
         **beside_of(given),
         BLOCK=ELEMENTWISE,
+        **begins(),
     )
     return output
 
@@ -86,6 +89,7 @@ def infer(images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precisio
         *(*call.tensors, norm.weight, norm.bias, norm.running_mean, norm.running_var, given.images, norm.eps, call.rows),
         **call.constants,
         **beside_of(given),
+        **begins(),
     )
     return output
 
@@ -150,6 +154,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
 ) -> None:
     """A part is the mean of a tile's pixels and the sum of their squared distances from it: no difference of two large sums is taken."""
+    wait()
     tile = tl.program_id(0)
     m, n = tile * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
     here = are_pixels(m, rows, EVEN)
@@ -204,6 +209,7 @@ def _finish(  # type: ignore[no-untyped-def]
     BEFORE: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
+    wait()
     e = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     n, p = e % C, e // C
     value = tl.load(raw + e, mask=e < numbers, other=0.0).to(tl.float32)
@@ -247,6 +253,7 @@ def _infer(  # type: ignore[no-untyped-def]
     STRIDE: tl.constexpr,
     BEFORE: tl.constexpr,
 ) -> None:
+    wait()
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, CO)
     here = are_pixels(m, rows, EVEN)
     total = correlated(m, here, given, weights, output, HI, WI, CI, HO, WO, CO, W_IN, W_OUT, W_R, W_S, DOWN, UP, FLIP, BLOCK_M, BLOCK_K)

@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from mtlsweep.train.kernels.early import begins, wait
 from mtlsweep.train.kernels.last import is_last
 
 # Rows of a tile: images, or classes in the gradient of the weights; and features of a tile.
@@ -48,6 +49,7 @@ def losses(features: torch.Tensor, heads: tuple[Head, Head], ticket: torch.Tenso
         BLOCK_M=ROWS,
         BLOCK_F=FEATURES,
         AT_ONCE=128,
+        **begins(),
     )
     return (*results, slopes)
 
@@ -75,6 +77,7 @@ def gradients(
         BLOCK_M=ROWS,
         BLOCK_F=FEATURES,
         AT_ONCE=32,
+        **begins(),
     )
     return of_features, *of_heads
 
@@ -104,6 +107,7 @@ def _losses(  # type: ignore[no-untyped-def]
     BLOCK_F: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ) -> None:
+    wait()
     m, n = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M), tl.arange(0, COLUMNS)
     here = m < rows
     logits = tl.zeros((BLOCK_M, COLUMNS), dtype=tl.float32)
@@ -169,6 +173,7 @@ def _gradients(  # type: ignore[no-untyped-def]
     AT_ONCE: tl.constexpr,
 ) -> None:
     """The first programs make the gradient of the features, a tile of images each; the others that of the weights, a tile of classes."""
+    wait()
     tile = tl.program_id(0)
     if tile < tiles:
         _of_features(

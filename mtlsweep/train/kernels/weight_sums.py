@@ -7,6 +7,8 @@ import torch
 import triton
 import triton.language as tl
 
+from mtlsweep.train.kernels.early import begins, wait
+
 BLOCK = 64
 AT_ONCE = 16
 
@@ -36,11 +38,12 @@ def plan(layers: Sequence[Summed], device: torch.device) -> torch.Tensor:
 
 def add(parts: torch.Tensor, planned: torch.Tensor, result: torch.Tensor) -> None:
     """Write the sums of the parts of K gradients, `(K, n)`, into `(K, P)`; always in the same order."""
-    _add[(len(planned), len(parts))](parts, planned, result, parts.stride(0), result.stride(0), PER_PROGRAM=BLOCK, PARTS=AT_ONCE)
+    _add[(len(planned), len(parts))](parts, planned, result, parts.stride(0), result.stride(0), PER_PROGRAM=BLOCK, PARTS=AT_ONCE, **begins())
 
 
 @triton.jit
 def _add(parts, planned, result, parts_apart, results_apart, PER_PROGRAM: tl.constexpr, PARTS: tl.constexpr) -> None:  # type: ignore[no-untyped-def]
+    wait()
     parts += tl.program_id(1) * parts_apart
     result += tl.program_id(1) * results_apart
     row = planned + tl.program_id(0) * 5
