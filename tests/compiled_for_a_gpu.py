@@ -1,8 +1,10 @@
 """Compiles the kernels of a ResNet's training for a GPU of compute capability 9.0, which need not be there, and prints their names.
 
-What the interpreter takes Triton's compiler may still refuse: types that differ between two branches, shapes that are no powers of two.
+What the interpreter takes Triton's compiler may still refuse: types that differ between two branches, shapes that are no powers of two. And
+no interpreter shows whether a launch that begins early waits before it touches memory.
 """
 
+import re
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -12,13 +14,19 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from mtlsweep.data.dataset import Split
 from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.fused_trunk import FusedTrunk
+from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.network import Batch
 
 COMPILED: set[str] = set()
+EARLY: set[str] = set()
+WAITS = "griddepcontrol.wait"
+# Parameters and shared memory are a launch's own.
+FIRST_OF_MEMORY = re.compile(rf"{WAITS}|\b(?:ld|st|atom|red|cp|prefetch)(?!\.param|\.shared)[.\w:]*")
 COMPILE = JITFunction.run
 
 
@@ -39,14 +47,20 @@ def main() -> None:
         (losses.fine + losses.coarse).backward()
     trunk.infer(images)
     trunk(images[:5]).sum().backward()  # not all programs of a launch are full
+    crop_flip(Split(images.permute(0, 2, 3, 1).byte(), labels, labels), labels, torch.zeros(3, 128, dtype=torch.int64), torch.zeros(256, 3))
     take_over(model)
     model.trunk(images.bfloat16()).sum().backward()
-    print("\n".join(sorted(COMPILED)))
+    print("\n".join(f"{name} early" if name in EARLY else name for name in sorted(COMPILED)))
 
 
 def only_compiled(self: Any, *arguments: Any, grid: Any, warmup: bool, **constants: Any) -> None:
     """In place of a launch."""
-    if COMPILE(self, *arguments, grid=grid, warmup=True, **constants).asm["cubin"]:
+    asm = COMPILE(self, *arguments, grid=grid, warmup=True, **constants).asm
+    if constants.get("launch_pdl"):
+        first = next(match[0] for match in FIRST_OF_MEMORY.finditer(asm["ptx"]))
+        assert first == WAITS, f"{self.fn.__name__}: {first} comes before {WAITS}"
+        EARLY.add(self.fn.__name__)
+    if asm["cubin"]:
         COMPILED.add(self.fn.__name__)
 
 

@@ -38,7 +38,9 @@ def plan(layers: Sequence[Summed], device: torch.device) -> torch.Tensor:
 
 def add(parts: torch.Tensor, planned: torch.Tensor, result: torch.Tensor) -> None:
     """Write the sums of the parts of K gradients, `(K, n)`, into `(K, P)`; always in the same order."""
-    _add[(len(planned), len(parts))](parts, planned, result, parts.stride(0), result.stride(0), PER_PROGRAM=BLOCK, PARTS=AT_ONCE, **begins())
+    _add[(len(planned), len(parts))](
+        *(parts, planned, result, parts.stride(0), result.stride(0)), PER_PROGRAM=BLOCK, PARTS=AT_ONCE, **begins()
+    )
 
 
 @triton.jit
