@@ -1,10 +1,11 @@
 """A table of words, ready to be printed in any format; and the sheets of a comparison."""
 
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from analysis.baseline import Comparison, Line, typical_spread
 from analysis.measures import MEANINGS
-from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p
+from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p, welch
 from analysis.table import Entry
 from mtlsweep.words import plural
 
@@ -29,8 +30,10 @@ class Sheet:
 
 
 def sheets(comparison: Comparison) -> list[Sheet]:
-    """The differences from the baseline by architecture, where there are any, and the figures over all architectures."""
-    return [*([_differences(comparison)] if comparison.baseline else []), _overall(comparison)]
+    """The differences from the baseline by architecture, where there are any, with those of seeds that make no pairs, and the figures over
+    all architectures."""
+    against = [_differences(comparison), *_of_all_seeds(comparison)] if comparison.baseline else []
+    return [*against, _overall(comparison)]
 
 
 def spell(found: Estimate | None, asked: int = 0) -> str:
@@ -52,6 +55,29 @@ def _differences(comparison: Comparison) -> Sheet:
         f"Difference from {comparison.baseline} in {MEANINGS[comparison.table.measure]} (points), 95 % interval of paired t over n seeds"
     )
     return Sheet(title, "strategy", comparison.table.columns, rows, [*_resolution(comparison), *_unlike(comparison)])
+
+
+def _of_all_seeds(comparison: Comparison) -> list[Sheet]:
+    """The same without pairing, of strategies that have other seeds than the baseline: pairs leave those out."""
+    baseline = comparison.table.rows[comparison.baseline or ""]
+    rows = [
+        (name, [_spell_means(*both) if both[0].seeds.keys() != both[1].seeds.keys() else "" for both in zip(row, baseline, strict=True)])
+        for name, row in comparison.table.rows.items()
+    ]
+    told = [(name, words) for name, words in rows if any(words)]
+    measure = MEANINGS[comparison.table.measure]
+    title = f"The same of all seeds, without pairing: difference of the means in {measure} (points), 95 % interval (Welch)"
+    remark = f"n: seeds of the strategy, of {comparison.baseline}; those that only one of the two has are among them."
+    return [Sheet(title, "strategy", comparison.table.columns, told, [remark])] if told else []
+
+
+def _spell_means(entry: Entry, baseline: Entry) -> str:
+    """`-0.88 [-1.20, -0.57] n=3, 5`; nothing where either has no two seeds that differ."""
+    ours, others = list(entry.seeds.values()), list(baseline.seeds.values())
+    interval = welch(ours, others) if ours and others else None
+    if interval is None:
+        return ""
+    return "{:+.2f} [{:+.2f}, {:+.2f}] n={}, {}".format(fmean(ours) - fmean(others), *interval, len(ours), len(others))
 
 
 def _unlike(comparison: Comparison) -> list[str]:
