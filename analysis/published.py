@@ -16,8 +16,9 @@ from mtlsweep.runs.signature import dotted
 # The recipe under which accuracies were published, by dotted key: the benchmark's; where all images are taken, data.seed chooses nothing.
 RECIPE = {key: value for key, value in dotted({group: SETTING[group] for group in ("data", "schedule")}).items() if key != "data.seed"}
 
-# Strategies that are what was published under another one's name, which stands in the file with what differs.
-PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad"}
+# Strategies that are what was published under another one's name, which stands in the file with what differs; and what is not known of it.
+PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad", "pcgrad_mlsbench_walked": "pcgrad"}
+NOT_KNOWN = "theirs is one of pcgrad_mlsbench and pcgrad_mlsbench_walked, by a version of torch that is not published"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def departures(runs: pd.DataFrame) -> list[str]:
 def beside(table: Table, runs: pd.DataFrame) -> list[Beside]:
     """The entries of a table, of these runs, that something was published for, in the table's order."""
     known = pd.read_csv(Path(__file__).with_name("published.csv"), keep_default_na=False, dtype={"seed": "str"})
-    known = pd.concat([known, *(known[known["strategy"] == name].assign(strategy=own, note="") for own, name in PUBLISHED_AS.items())])
+    again = [known[known["strategy"] == name].assign(strategy=own, note=NOT_KNOWN) for own, name in PUBLISHED_AS.items()]
+    known = pd.concat([known, *again])
     groups = {(str(strategy), str(model)): rows for (strategy, model), rows in known.groupby(["strategy", "model"])}
     asked = _parameters(runs)
     return [

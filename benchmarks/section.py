@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.timing import Comparison, Spread
+from mtlsweep.words import plural
 
 # 200 epochs of the 50,000 training images.
 RUN_IMAGES = 200 * 50_000
@@ -63,7 +64,7 @@ def times(title: str, comparison: Comparison, layout: Layout, remarks: Sequence[
     failed = [f"{name}: not measured ({reason})" for name, reason in comparison.failed.items()]
     extrapolated = [EXTRAPOLATED] if layout.whole_run and rows else []
     rounds = len(next(iter(comparison.times.values()), []))
-    meaning = [f"{CLOCK[comparison.clock]}, {MEANING} ({rounds} rounds)"] if rows else []
+    meaning = [f"{CLOCK[comparison.clock]}, {MEANING} ({plural(rounds, 'round')})"] if rows else []
     return Section(title, rows, [*meaning, *extrapolated, *remarks, *failed], asdict(comparison))
 
 

@@ -213,9 +213,12 @@ def test_no_gradient_strategy_needs_a_third_backward_pass() -> None:
             assert passes == (1 if strategy.scope == "representation" else 2), path.stem
 
 
-def test_the_benchmarks_pcgrad_projects_the_fine_head_too_and_leaves_the_coarse_one_untrained() -> None:
+@pytest.mark.parametrize(("name", "first"), [("pcgrad_mlsbench", 0), ("pcgrad_mlsbench_walked", 1)])
+def test_the_benchmarks_pcgrad_projects_the_fine_head_too_and_leaves_the_coarse_one_untrained(name: str, first: int) -> None:
+    """And, as executed with torch 2.11, the fine one's weight, which is the first of its parameters."""
     model = conflicting(network())
-    parameters = [*model.trunk.parameters(), *model.fine_head.parameters()]
+    untrained = [*model.coarse_head.parameters(), *list(model.fine_head.parameters())[:first]]
+    parameters = [*model.trunk.parameters(), *list(model.fine_head.parameters())[first:]]
     images, fine_labels, coarse_labels = batch()
     fine_logits, coarse_logits = model(images)
     fine, coarse = (
@@ -227,9 +230,9 @@ def test_the_benchmarks_pcgrad_projects_the_fine_head_too_and_leaves_the_coarse_
     )
     product = fine @ coarse
     expected = fine - product / (coarse @ coarse) * coarse + coarse - product / (fine @ fine) * fine
-    step(model, make("pcgrad_mlsbench"))
+    step(model, make(name))
     torch.testing.assert_close(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]), expected)
-    assert all(parameter.grad is None for parameter in model.coarse_head.parameters())
+    assert all(parameter.grad is None for parameter in untrained)
 
 
 @pytest.mark.parametrize(
@@ -237,9 +240,10 @@ def test_the_benchmarks_pcgrad_projects_the_fine_head_too_and_leaves_the_coarse_
     [
         ("pcgrad", {"heads": "none"}, "heads must be one of own, weighted, got none"),
         ("pcgrad", {"length": "long"}, "length must be one of own, sum, fine, got long"),
-        ("pcgrad", {"scope": "heads"}, "scope must be one of trunk, representation, fine_path, got heads"),
+        ("pcgrad", {"scope": "heads"}, "scope must be one of trunk, representation, fine_path, walked, got heads"),
         ("pcgrad", {"refresh": 0}, "refresh must be at least 1, got 0"),
-        ("pcgrad_mlsbench", {"heads": "weighted"}, "heads must be own"),
+        ("pcgrad_mlsbench", {"heads": "weighted"}, "scope=fine_path has the fine head among what is combined"),
+        ("pcgrad_mlsbench_walked", {"heads": "weighted"}, "heads must be own"),
     ],
 )
 def test_an_impossible_option_is_refused(name: str, options: dict[str, Any], fault: str) -> None:

@@ -20,8 +20,11 @@ from torch import nn
 HEADS = ("own", "weighted")
 # The length of the update: the strategy's own, or that of g1 + g2 or of g1 in the strategy's direction.
 LENGTHS = ("own", "sum", "fine")
-# What the gradients are of: the trunk's parameters; the trunk's output; every parameter that the fine loss reaches.
-SCOPES = ("trunk", "representation", "fine_path")
+# What the gradients are of: the trunk's parameters; the trunk's output; every parameter that the fine loss reaches; of these what the
+# benchmark's walk over the loss's graph finds.
+SCOPES = ("trunk", "representation", "fine_path", "walked")
+# Those that combine parameters of the fine head, too, and leave the coarse head as it was drawn.
+FINE_PATHS = ("fine_path", "walked")
 
 # Attributes of a strategy that the engine sets at every epoch's start; no checkpoint has them.
 OF_THE_ENGINE = ("generator", "_held")
@@ -92,7 +95,7 @@ class _OfGradients(Strategy):
             learning rate.
         scope: what the gradients are of: "trunk", all its parameters, two backward passes; "representation", its output, one backward pass
             and another algorithm; "fine_path", the parameters that the fine loss reaches (trunk and fine head), and the coarse head is
-            never trained.
+            never trained; "walked", these less the fine head's weight, which is never trained either (see `PCGrad`).
         refresh: steps between two computations of the weights, at least 1; the steps between reuse them and make one backward pass. An
             epoch's first step always computes them.
 
@@ -110,8 +113,8 @@ class _OfGradients(Strategy):
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value}")
         if refresh < 1 or (refresh > 1 and not self.can_hold):
             raise ValueError(f"refresh must be {'at least 1' if self.can_hold else '1'}, got {refresh}")
-        if scope == "fine_path" and heads != "own":
-            raise ValueError("scope=fine_path has the fine head among what is combined, and the coarse one gets nothing: heads must be own")
+        if scope in FINE_PATHS and heads != "own":
+            raise ValueError(f"scope={scope} has the fine head among what is combined, and the coarse one gets nothing: heads must be own")
         self.heads = heads
         self.length = length
         self.scope = scope

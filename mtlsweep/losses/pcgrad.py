@@ -18,7 +18,9 @@ class PCGrad(GramStrategy):
 
     LibMTL adds 1e-8 to A and C: at norms of 1e-6 its update is 44 % off. The benchmark's published PCGrad collects parameters
     from the graph of the fine loss: the fine head is inside the projection and the coarse head is never trained. That is
-    `pcgrad_mlsbench`, this class with `scope=fine_path`.
+    `pcgrad_mlsbench`, this class with `scope=fine_path`. But it knows the graph's nodes by Python's `id`, which is given again when
+    an object is gone: with torch 2.6, 2.8 and 2.11 it takes the fine head's weight for a node that it has seen, and never trains it
+    either; with 2.14 it finds it (`benchmarks/walk.py`, 2026-11-27). That is `pcgrad_mlsbench_walked`, `scope=walked`.
     """
 
     def weights(self, gram: torch.Tensor, losses: torch.Tensor, epoch: int, total_epochs: int) -> torch.Tensor:

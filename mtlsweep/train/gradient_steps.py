@@ -1,5 +1,6 @@
 """The step programs of strategies that combine gradients: the trunk's are made apart from the heads', and at most twice."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 
 from mtlsweep.errors import UserError
 from mtlsweep.losses import GradientStrategy, GramStrategy
+from mtlsweep.losses.base import FINE_PATHS
 from mtlsweep.losses.gram import length_factor, rescale
 from mtlsweep.losses.user import name_of
 from mtlsweep.train.network import Batch, Losses, Network
@@ -50,11 +52,17 @@ class GradientStep:
         raise NotImplementedError
 
     def _update_heads(self, gradients: HeadGradients, weights: torch.Tensor) -> None:
-        model, scope = self.network.model, self.strategy.scope
-        own = self.strategy.heads == "own"
-        _receive(model.fine_head, gradients.fine, None if own and scope != "fine_path" else weights[0])
-        if scope != "fine_path":
-            _receive(model.coarse_head, gradients.coarse, None if own else weights[1])
+        model, own = self.network.model, self.strategy.heads == "own"
+        if self.strategy.scope in FINE_PATHS:
+            _receive(self._combined(model.fine_head.parameters()), self._combined(gradients.fine), weights[0])
+            return
+        _receive(model.fine_head.parameters(), gradients.fine, None if own else weights[0])
+        _receive(model.coarse_head.parameters(), gradients.coarse, None if own else weights[1])
+
+    def _combined(self, of_fine_head: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+        """Those of a fine head's parameters, weight and bias, or of their gradients, that the update has beside the trunk's."""
+        first = {"fine_path": 0, "walked": 1}.get(self.strategy.scope)
+        return [] if first is None else list(of_fine_head)[first:]
 
 
 class GramStep(GradientStep):
@@ -79,8 +87,8 @@ class GramStep(GradientStep):
     def _combine_trunk(self, given: TrunkGradients, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """In place: one of the gradients becomes the update."""
         gram = gram_matrix(given.fine, given.coarse)
-        if self.strategy.scope == "fine_path":
-            gram[0, 0] += sum(_product(one, one) for one in given.heads.fine)  # which the coarse loss does not reach
+        for one in self._combined(given.heads.fine):  # which the coarse loss does not reach
+            gram[0, 0] += _product(one, one)
         known = self._weigh(gram, given.heads.losses, moment)
         receive(self.trunk, given.fine.mul_(known.weights[0]).add_(given.coarse.mul_(known.weights[1])))
         return given.heads, known
@@ -139,6 +147,6 @@ def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return (left.to(precision) * right.to(precision)).sum()
 
 
-def _receive(head: nn.Module, gradients: list[torch.Tensor], weight: torch.Tensor | None) -> None:
-    for parameter, gradient in zip(head.parameters(), gradients, strict=True):
+def _receive(parameters: Iterable[torch.Tensor], gradients: Iterable[torch.Tensor], weight: torch.Tensor | None) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient if weight is None else gradient * weight
