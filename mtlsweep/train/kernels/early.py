@@ -6,7 +6,7 @@ computed is the same. A kernel that is launched so has to begin with `wait`, whi
 """
 
 import triton
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
+import triton.language as tl
 from triton.language.target_info import cuda_capability_geq, current_target
 
 FIRST_ARCHITECTURE = 90
@@ -22,7 +22,7 @@ def begins() -> dict[str, bool]:
 def wait() -> None:
     """Until the launch before has ended: whatever it wrote can then be read, and what it reads be written."""
     if cuda_capability_geq(9, 0):
-        gdc_wait()
+        tl.extra.cuda.gdc_wait()
 
 
 @triton.jit
@@ -32,4 +32,4 @@ def let_next_begin() -> None:
     To call this as soon as `wait` returns was slower in lanes: programs that only wait take the place of others' (benchmarks/README.md).
     """
     if cuda_capability_geq(9, 0):
-        gdc_launch_dependents()
+        tl.extra.cuda.gdc_launch_dependents()
