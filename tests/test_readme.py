@@ -63,13 +63,13 @@ def test_long_commands_compose(tmp_path: Path) -> None:
         assert "dry run, nothing trained" in run([*command, *fewer, "dry_run=true"], tmp_path)
 
 
-def test_two_files_make_a_strategy_and_two_a_model(tmp_path: Path) -> None:
+def test_two_files_each_make_a_strategy_a_curriculum_and_a_model(tmp_path: Path) -> None:
     for name in ("conf", "mtlsweep", "analysis", "hydra_plugins"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("run.py", "ruff.toml"):
         shutil.copy(ROOT / name, tmp_path)
     files = example_files(EXTENDING)
-    assert len(files) == 4
+    assert len(files) == 6
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert "resnet20 fixed " in run(["python", "run.py", "-m", "loss=glob(f*)", "dry_run=true"], tmp_path)
@@ -77,7 +77,7 @@ def test_two_files_make_a_strategy_and_two_a_model(tmp_path: Path) -> None:
     assert "A fixed weight for the coarse loss (no paper)." in page
     small = ["schedule=smoke", "data=synthetic", "data.train_size=100", "data.test_size=100"]
     assert "Final metrics" in run(["python", "run.py", "model=plain", "model.width=8", "loss=fixed", "loss.weight=0.3", *small], tmp_path)
-    assert "Final metrics" in run(["python", "run.py", "model=plain", "model.width=8", "loss=pcgrad", *small], tmp_path)
+    assert "Final metrics" in run(["python", "run.py", "model=plain", "model.width=8", "loss=pcgrad", "curriculum=tent", *small], tmp_path)
     written = [name for name in files if name.endswith(".py")]
     subprocess.run([sys.executable, "-m", "ruff", "check", *written], cwd=tmp_path, check=True)
 
