@@ -3,11 +3,11 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from statistics import mode
+from statistics import fmean, mode
 
 import pandas as pd
 
-from analysis.statistics import LEVEL, Estimate, Permutation, Spread, estimate, holm, permutation, pooled, resolvable
+from analysis.statistics import LEVEL, Estimate, Permutation, Spread, estimate, holm, permutation, pooled, resolvable, welch
 from analysis.table import Entry, Table
 
 BASELINE = "fine_only"
@@ -17,11 +17,27 @@ RESOLVE = 0.5
 
 
 @dataclass(frozen=True)
+class OfMeans:
+    """The difference of two means, of runs that need not be of the same seeds.
+
+    Attributes:
+        mean: a strategy's less the baseline's, percentage points.
+        interval: its 95 % interval (Welch); None where either shows no spread.
+        n: number of seeds of the strategy and of the baseline.
+    """
+
+    mean: float
+    interval: tuple[float, float] | None
+    n: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Line:
     """One strategy of a table.
 
     Attributes:
         differences: from the baseline, by column of the table; None where no seed is shared.
+        of_means: from the baseline of all seeds, paired or not, by column; None where both have the same, or not all that were asked for.
         pooled: the test over all columns; None unless every entry of strategy and baseline is complete and has pairs.
         adjusted: its p corrected by Holm's method for the strategies it is chosen among; None outside of that list.
         geometric_mean: of the columns' mean accuracies; None unless all are complete. So too the next two.
@@ -31,6 +47,7 @@ class Line:
     """
 
     differences: list[Estimate | None]
+    of_means: list["OfMeans | None"]
     pooled: Permutation | None = None
     adjusted: float | None = None
     geometric_mean: float | None = None
@@ -80,6 +97,14 @@ def difference(entry: Entry, baseline: Entry) -> Estimate | None:
     return estimate(pairs) if pairs else None
 
 
+def difference_of_means(entry: Entry, baseline: Entry) -> OfMeans | None:
+    """Of all seeds of both; None where they have the same, which make pairs, or where runs that were asked for are missing."""
+    if entry.seeds.keys() == baseline.seeds.keys() or not (entry.complete and baseline.complete):
+        return None
+    ours, others = list(entry.seeds.values()), list(baseline.seeds.values())
+    return OfMeans(fmean(ours) - fmean(others), welch(ours, others), (len(ours), len(others)))
+
+
 def underline(table: Table, resolve: float = RESOLVE) -> Table:
     """The table with `tied` set where the paired t test against the column's best, corrected by Holm's method within the column, finds no
     difference although, with the spread seen, it finds `resolve` points with 80 % power."""
@@ -113,12 +138,15 @@ def _p(found: Estimate) -> float:
 
 def _line(table: Table, name: str, baseline: list[Entry] | None, rank: float | None) -> Line:
     entries = table.rows[name]
-    differences = [difference(*pair) if baseline else None for pair in zip(entries, baseline or entries, strict=True)]
+    pairs = list(zip(entries, baseline, strict=True)) if baseline else []
+    differences = [difference(*pair) for pair in pairs] or [None] * len(entries)
+    of_means = [difference_of_means(*pair) for pair in pairs] or [None] * len(entries)
     if not all(entry.complete for entry in entries):
-        return Line(differences)
+        return Line(differences, of_means)
     hours = [entry.hours for entry in entries if entry.hours is not None]
     return Line(
         differences,
+        of_means,
         pooled=_pooled(entries, baseline) if baseline else None,
         geometric_mean=math.prod(entry.values[table.measure].mean for entry in entries) ** (1 / len(entries)),
         rank=rank,

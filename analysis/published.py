@@ -18,7 +18,7 @@ RECIPE = {key: value for key, value in dotted({group: SETTING[group] for group i
 
 # Strategies that are what was published under another one's name, which stands in the file with what differs; and what is not known of it.
 PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad", "pcgrad_mlsbench_walked": "pcgrad"}
-NOT_KNOWN = "theirs is one of pcgrad_mlsbench and pcgrad_mlsbench_walked, by a version of torch that is not published"
+NOT_KNOWN = "theirs is pcgrad_mlsbench or pcgrad_mlsbench_walked, by its version of torch, which is not published"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
 """A table of words, ready to be printed in any format; and the sheets of a comparison."""
 
 from dataclasses import dataclass, field
-from statistics import fmean
 
-from analysis.baseline import Comparison, Line, typical_spread
+from analysis.baseline import Comparison, Line, OfMeans, typical_spread
 from analysis.measures import MEANINGS
-from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p, welch
+from analysis.statistics import LEVEL, Estimate, Spread, resolvable, seeds_needed, smallest_p
 from analysis.table import Entry
 from mtlsweep.words import plural
 
@@ -59,25 +58,27 @@ def _differences(comparison: Comparison) -> Sheet:
 
 def _of_all_seeds(comparison: Comparison) -> list[Sheet]:
     """The same without pairing, of strategies that have other seeds than the baseline: pairs leave those out."""
-    baseline = comparison.table.rows[comparison.baseline or ""]
-    rows = [
-        (name, [_spell_means(*both) if both[0].seeds.keys() != both[1].seeds.keys() else "" for both in zip(row, baseline, strict=True)])
-        for name, row in comparison.table.rows.items()
-    ]
-    told = [(name, words) for name, words in rows if any(words)]
-    measure = MEANINGS[comparison.table.measure]
-    title = f"The same of all seeds, without pairing: difference of the means in {measure} (points), 95 % interval (Welch)"
-    remark = f"n: seeds of the strategy, of {comparison.baseline}; those that only one of the two has are among them."
-    return [Sheet(title, "strategy", comparison.table.columns, told, [remark])] if told else []
+    lines = {name: line.of_means for name, line in comparison.lines.items() if any(line.of_means)}
+    places = [place for place in range(len(comparison.table.columns)) if any(found[place] for found in lines.values())]
+    rows = [(name, [_spell_means(found[place]) for place in places]) for name, found in lines.items()]
+    title = (
+        f"The same of all seeds, without pairing: difference of the means in {MEANINGS[comparison.table.measure]} (points), "
+        "95 % interval (Welch)"
+    )
+    remark = (
+        f"n: seeds of the strategy, of {comparison.baseline}; those that only one of the two has are among them. Each interval is for one "
+        "comparison by itself; runs of other devices, engines or torch versions are not told apart in it."
+    )
+    columns = [comparison.table.columns[place] for place in places]
+    return [Sheet(title, "strategy", columns, rows, [remark])] if lines else []
 
 
-def _spell_means(entry: Entry, baseline: Entry) -> str:
-    """`-0.88 [-1.20, -0.57] n=3, 5`; nothing where either has no two seeds that differ."""
-    ours, others = list(entry.seeds.values()), list(baseline.seeds.values())
-    interval = welch(ours, others) if ours and others else None
-    if interval is None:
+def _spell_means(found: OfMeans | None) -> str:
+    """`-0.88 [-1.20, -0.57] n=3, 5`; without an interval where either shows no spread."""
+    if found is None:
         return ""
-    return "{:+.2f} [{:+.2f}, {:+.2f}] n={}, {}".format(fmean(ours) - fmean(others), *interval, len(ours), len(others))
+    interval = " [{:+.2f}, {:+.2f}]".format(*found.interval) if found.interval else ""
+    return "{:+.2f}{} n={}, {}".format(found.mean, interval, *found.n)
 
 
 def _unlike(comparison: Comparison) -> list[str]:
@@ -161,7 +162,8 @@ def _asked(entry: Entry, baseline: Entry) -> int:
 def _resolution(comparison: Comparison) -> list[str]:
     spreads = {name: typical_spread(comparison, place) for place, name in enumerate(comparison.table.columns)}
     if not any(spreads.values()):
-        return ["One pair of seeds says nothing about spread: no interval, no test, and no difference here can be called one. Add seeds."]
+        called = "" if any(any(line.of_means) for line in comparison.lines.values()) else ", and no difference here can be called one"
+        return [f"Fewer than two pairs of seeds say nothing about spread: no interval, no test{called}. Add seeds."]
     lines = [
         _resolves(name, *spread, comparison.resolve) if spread else f"{name}: fewer than two pairs say nothing about spread."
         for name, spread in spreads.items()

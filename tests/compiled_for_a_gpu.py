@@ -19,12 +19,11 @@ from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.fused_trunk import FusedTrunk
-from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.network import Batch
 
 COMPILED: set[str] = set()
-EARLY: set[str] = set()
-WAITS = "griddepcontrol.wait"
+EARLY: dict[str, str] = {}
+WAITS, LETS = "griddepcontrol.wait", "griddepcontrol.launch_dependents"
 # Parameters and shared memory are a launch's own.
 FIRST_OF_MEMORY = re.compile(rf"{WAITS}|\b(?:ld|st|atom|red|cp|prefetch)(?!\.param|\.shared)[.\w:]*")
 COMPILE = JITFunction.run
@@ -38,6 +37,8 @@ def main() -> None:
         )
     )
     JITFunction.run = only_compiled
+    from mtlsweep.train.kernels.crop_flip import crop_flip  # asks which GPU there is
+
     model = resnet(20).to(memory_format=torch.channels_last)
     images = torch.zeros(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     labels = torch.zeros(128, dtype=torch.int64)
@@ -50,7 +51,7 @@ def main() -> None:
     crop_flip(Split(images.permute(0, 2, 3, 1).byte(), labels, labels), labels, torch.zeros(3, 128, dtype=torch.int64), torch.zeros(256, 3))
     take_over(model)
     model.trunk(images.bfloat16()).sum().backward()
-    print("\n".join(f"{name} early" if name in EARLY else name for name in sorted(COMPILED)))
+    print("\n".join(f"{name} {EARLY[name]}" if name in EARLY else name for name in sorted(COMPILED)))
 
 
 def only_compiled(self: Any, *arguments: Any, grid: Any, warmup: bool, **constants: Any) -> None:
@@ -59,7 +60,7 @@ def only_compiled(self: Any, *arguments: Any, grid: Any, warmup: bool, **constan
     if constants.get("launch_pdl"):
         first = next(match[0] for match in FIRST_OF_MEMORY.finditer(asm["ptx"]))
         assert first == WAITS, f"{self.fn.__name__}: {first} comes before {WAITS}"
-        EARLY.add(self.fn.__name__)
+        EARLY[self.fn.__name__] = "lets the next begin" if LETS in asm["ptx"] else "early"
     if asm["cubin"]:
         COMPILED.add(self.fn.__name__)
 

@@ -206,6 +206,7 @@ def test_a_t_interval_may_show_what_the_permutation_test_cannot(tmp_path: Path, 
 def test_seeds_that_have_no_pair_are_compared_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Welch's interval by hand: variances 0.02 / 3 and 1 of 4 and 3 values, 2.02 degrees of freedom."""
     values = {"fine_only": {1: 50.0, 2: 51.0, 3: 52.0}, "equal": {1: 48.1, 7: 48.2, 8: 48.2, 9: 48.3}, "dwa": {1: 47.0, 2: 47.5, 3: 47.0}}
+    values["haw"] = {1: 49.0}
     for loss, seeds in values.items():
         for seed, best in seeds.items():
             complete(make_cell(tmp_path / "demo", "resnet20", loss, seed), best, 40.0)
@@ -215,7 +216,22 @@ def test_seeds_that_have_no_pair_are_compared_too(tmp_path: Path, capsys: pytest
     found = re.search(r"equal +(\S+) \[(\S+), (\S+)\] n=4, 3", sheet)
     assert found is not None
     assert [float(value) for value in found.groups()] == pytest.approx([difference, difference - half, difference + half], abs=0.006)
+    assert re.search(r"haw +-2\.00 n=1, 3", sheet)
     assert "dwa" not in sheet  # its seeds are the baseline's
+    assert main([str(tmp_path / "demo"), "--format", "csv"]) == 0
+    lines = {line["strategy"]: line for line in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert float(lines["equal"]["unpaired"]) == pytest.approx(difference)
+    assert [lines["haw"]["unpaired_low"], lines["dwa"]["unpaired"]] == ["", ""]
+
+
+def test_strategies_without_a_pair_are_compared_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for loss, first in (("fine_only", 1), ("equal", 7)):
+        for seed in range(first, first + 3):
+            complete(make_cell(tmp_path / "demo", "resnet20", loss, seed), 50.0 + seed, 40.0)
+    assert main([str(tmp_path / "demo")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "equal +6.00 [+3.73, +8.27] n=3, 3" in text
+    assert "no difference here can be called one" not in text
 
 
 def test_one_seed_gives_no_interval_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,7 +248,7 @@ def test_one_seed_gives_no_interval_and_says_so(tmp_path: Path, capsys: pytest.C
 def test_a_difference_of_an_incomplete_entry_says_how_many_pairs_it_lacks(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(grid.study), "--format", "markdown"]) == 0
     _, _, text = capsys.readouterr().out.partition("**Difference")
-    (line,) = [line for line in text.partition("**The same")[0].splitlines() if line.startswith("| equal")]
+    (line,) = [line for line in text.partition("**Over")[0].splitlines() if line.startswith("| equal")]
     assert "n=2 of 3" in line.split("|")[3]
     assert "n=3 |" in line
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks import __main__ as command
-from benchmarks import libraries, plain, subjects, timing
+from benchmarks import libraries, plain, subjects, timing, walk
 from benchmarks.choices import CUDA, FASTEST, engines
 from benchmarks.parts import PARTS, Part, loops, usual
 from benchmarks.parts.determinism import digest
@@ -358,3 +358,9 @@ def test_a_wrong_name_is_told_the_right_ones(arguments: list[str], says: str, ca
 def test_asking_for_a_gpu_where_there_is_none_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--device", "cuda"]) == 2
     assert capsys.readouterr().err == "error: --device cuda: torch finds no GPU here\n"
+
+
+def test_a_walk_finds_the_trunk_and_never_the_coarse_head() -> None:
+    """Whether it finds the fine head's weight is torch's and Python's affair."""
+    names = walk.missed("resnet20")
+    assert {"coarse_head.weight", "coarse_head.bias"} <= set(names) <= {"coarse_head.weight", "coarse_head.bias", "fine_head.weight"}

@@ -87,8 +87,8 @@ class GramStep(GradientStep):
     def _combine_trunk(self, given: TrunkGradients, moment: Moment) -> tuple[HeadGradients, Weighing]:
         """In place: one of the gradients becomes the update."""
         gram = gram_matrix(given.fine, given.coarse)
-        for one in self._combined(given.heads.fine):  # which the coarse loss does not reach
-            gram[0, 0] += _product(one, one)
+        if of_head := self._combined(given.heads.fine):
+            gram[0, 0] += sum(_product(one, one) for one in of_head)  # which the coarse loss does not reach
         known = self._weigh(gram, given.heads.losses, moment)
         receive(self.trunk, given.fine.mul_(known.weights[0]).add_(given.coarse.mul_(known.weights[1])))
         return given.heads, known

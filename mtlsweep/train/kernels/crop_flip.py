@@ -9,7 +9,7 @@ import triton.language as tl
 
 from mtlsweep.data.augment import PADDING, SIZE
 from mtlsweep.data.dataset import Split
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 
 # Numbers that a program makes, of the 3 * SIZE * SIZE of an image.
 BLOCK = 1024
@@ -37,7 +37,7 @@ def crop_flip(
         EDGE=SIZE,
         BEYOND=PADDING,
         PER_PROGRAM=BLOCK,
-        **begins(),
+        **BEGINS,
     )
     return images, fine, coarse
 

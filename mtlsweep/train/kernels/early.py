@@ -7,29 +7,39 @@ computed is the same. A kernel that is launched so has to begin with `wait`, whi
 
 import triton
 import triton.language as tl
-from triton.language.target_info import cuda_capability_geq, current_target
+from triton.runtime import driver
 
 FIRST_ARCHITECTURE = 90
 
 
-def begins() -> dict[str, bool]:
-    """What a launch is given beside its arguments, so that it begins early where the GPU can."""
-    target = current_target()
-    return {"launch_pdl": True} if target is not None and target.backend == "cuda" and target.arch >= FIRST_ARCHITECTURE else {}
+def _can() -> bool:
+    """Whether this process's GPU, or the one that kernels are compiled for, can do it; Triton's interpreter cannot."""
+    if triton.knobs.runtime.interpret:
+        return False
+    try:
+        target = driver.active.get_current_target()
+    except RuntimeError:  # no GPU
+        return False
+    return target.backend == "cuda" and target.arch >= FIRST_ARCHITECTURE
+
+
+EARLY = tl.constexpr(_can())
+# What a launch is given beside its arguments.
+BEGINS = {"launch_pdl": True} if EARLY.value else {}
 
 
 @triton.jit
 def wait() -> None:
     """Until the launch before has ended: whatever it wrote can then be read, and what it reads be written."""
-    if cuda_capability_geq(9, 0):
+    if EARLY:
         tl.extra.cuda.gdc_wait()
 
 
 @triton.jit
 def let_next_begin() -> None:
-    """It begins when all programs of this launch have come here or ended.
+    """It begins when all programs of this launch have come here or ended; of a launch that does not call this, when they have ended.
 
     To call this as soon as `wait` returns was slower in lanes: programs that only wait take the place of others' (benchmarks/README.md).
     """
-    if cuda_capability_geq(9, 0):
+    if EARLY:
         tl.extra.cuda.gdc_launch_dependents()

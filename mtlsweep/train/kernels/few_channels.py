@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 
 # Of a launch: rows of a tile, warps, pipeline stages; and what differs from that by the layer's channels (in, out). These were the fastest
 # of 7 to 14 that were tried of each on an H200, for the layers of ResNet-20 and mini-batches of 128, of the kernels that were there before
@@ -141,10 +141,10 @@ def weight_gradient_parts(images: torch.Tensor, gradient: torch.Tensor, stride: 
         grid = (3, parts_of(inputs, one), len(parts))
         own = {key: value for key, value in tiles.items() if key != "BLOCK_K"}
         same = {key: sizes[key] for key in ("HI", "WI", "CI", "CO")}  # as high and as wide as what comes out
-        _weight_gradient_parts_of_rows[grid](*given, **same, EVEN=rows % tiles["CHUNK"] == 0, **own, **begins())
+        _weight_gradient_parts_of_rows[grid](*given, **same, EVEN=rows % tiles["CHUNK"] == 0, **own, **BEGINS)
         return
     grid = (triton.cdiv(9 * inputs, tiles["BLOCK_K"]), parts_of(inputs, one), len(parts))
-    _weight_gradient_parts[grid](*given, **sizes, STRIDE=stride, **tiles, **begins())
+    _weight_gradient_parts[grid](*given, **sizes, STRIDE=stride, **tiles, **BEGINS)
 
 
 def empty(size: tuple[int, ...], precision: torch.dtype, like: torch.Tensor) -> torch.Tensor:

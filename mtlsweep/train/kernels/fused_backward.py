@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.few_channels import are_pixels, correlated, correlation, empty, tile
 from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
@@ -46,7 +46,7 @@ def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticke
         EVEN=rows % block == 0,
         BLOCK_M=block,
         AT_ONCE=at_once(channels),
-        **begins(),
+        **BEGINS,
     )
     return result
 
@@ -74,7 +74,7 @@ def enter(
         **call.constants,
         **beside_of(given),
         AT_ONCE=at_once(result.shape[1], call.constants["num_warps"]),
-        **begins(),
+        **BEGINS,
     )
     return result
 
@@ -86,7 +86,7 @@ def differentiate(gradient: torch.Tensor, made: Forward, slopes: Slopes) -> torc
         *(gradient, made.raw, made.statistics, slopes.means, result, made.raw.numel()),
         C=result.shape[1],
         BLOCK=ELEMENTWISE,
-        **begins(),
+        **BEGINS,
     )
     return result
 

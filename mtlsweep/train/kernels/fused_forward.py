@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 from torch import nn
 
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.few_channels import Correlation, are_pixels, correlated, correlation, empty
 from mtlsweep.train.kernels.last import is_last
 
@@ -62,7 +62,7 @@ def convolve(
         *(norm.momentum if moves else 0.0, norm.eps, call.rows),
         **call.constants,
         AT_ONCE=at_once(outputs, call.constants["num_warps"]),
-        **begins(),
+        **BEGINS,
     )
     return raw, statistics
 
@@ -76,7 +76,7 @@ def finish(raw: torch.Tensor, statistics: torch.Tensor, norm: nn.BatchNorm2d, be
         **sizes(raw),
         **beside_of(given),
         BLOCK=ELEMENTWISE,
-        **begins(),
+        **BEGINS,
     )
     return output
 
@@ -89,7 +89,7 @@ def infer(images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precisio
         *(*call.tensors, norm.weight, norm.bias, norm.running_mean, norm.running_var, given.images, norm.eps, call.rows),
         **call.constants,
         **beside_of(given),
-        **begins(),
+        **BEGINS,
     )
     return output
 

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.last import is_last
 
 # Rows of a tile: images, or classes in the gradient of the weights; and features of a tile.
@@ -49,7 +49,7 @@ def losses(features: torch.Tensor, heads: tuple[Head, Head], ticket: torch.Tenso
         BLOCK_M=ROWS,
         BLOCK_F=FEATURES,
         AT_ONCE=128,
-        **begins(),
+        **BEGINS,
     )
     return (*results, slopes)
 
@@ -77,7 +77,7 @@ def gradients(
         BLOCK_M=ROWS,
         BLOCK_F=FEATURES,
         AT_ONCE=32,
-        **begins(),
+        **BEGINS,
     )
     return of_features, *of_heads
 

@@ -7,7 +7,7 @@ import torch
 import triton
 import triton.language as tl
 
-from mtlsweep.train.kernels.early import begins, wait
+from mtlsweep.train.kernels.early import BEGINS, wait
 
 BLOCK = 64
 AT_ONCE = 16
@@ -39,7 +39,7 @@ def plan(layers: Sequence[Summed], device: torch.device) -> torch.Tensor:
 def add(parts: torch.Tensor, planned: torch.Tensor, result: torch.Tensor) -> None:
     """Write the sums of the parts of K gradients, `(K, n)`, into `(K, P)`; always in the same order."""
     _add[(len(planned), len(parts))](
-        *(parts, planned, result, parts.stride(0), result.stride(0)), PER_PROGRAM=BLOCK, PARTS=AT_ONCE, **begins()
+        *(parts, planned, result, parts.stride(0), result.stride(0)), PER_PROGRAM=BLOCK, PARTS=AT_ONCE, **BEGINS
     )
 
 
