@@ -22,12 +22,13 @@ class OfMeans:
 
     Attributes:
         mean: a strategy's less the baseline's, percentage points.
-        interval: its 95 % interval (Welch); None where either shows no spread.
+        low, high: its 95 % interval (Welch); None where either shows no spread.
         n: number of seeds of the strategy and of the baseline.
     """
 
     mean: float
-    interval: tuple[float, float] | None
+    low: float | None
+    high: float | None
     n: tuple[int, int]
 
 
@@ -47,7 +48,7 @@ class Line:
     """
 
     differences: list[Estimate | None]
-    of_means: list["OfMeans | None"]
+    of_means: list[OfMeans | None]
     pooled: Permutation | None = None
     adjusted: float | None = None
     geometric_mean: float | None = None
@@ -102,7 +103,8 @@ def difference_of_means(entry: Entry, baseline: Entry) -> OfMeans | None:
     if entry.seeds.keys() == baseline.seeds.keys() or not (entry.complete and baseline.complete):
         return None
     ours, others = list(entry.seeds.values()), list(baseline.seeds.values())
-    return OfMeans(fmean(ours) - fmean(others), welch(ours, others), (len(ours), len(others)))
+    low, high = welch(ours, others) or (None, None)
+    return OfMeans(fmean(ours) - fmean(others), low, high, (len(ours), len(others)))
 
 
 def underline(table: Table, resolve: float = RESOLVE) -> Table:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.names import text
 from analysis.row import OF_GROUPS
-from analysis.sheet import Sheet
+from analysis.sheet import Sheet, interval
 from analysis.statistics import Estimate, estimate, welch
 from analysis.table import Entry, Table, labels
 from mtlsweep.protocol.rules import SETTING
@@ -111,10 +111,10 @@ def _beside(strategy: str, architecture: str, entry: Entry, runs: pd.DataFrame, 
 
 
 def _words(one: Beside) -> list[str]:
-    interval = " [{:+.2f}, {:+.2f}]".format(*one.interval) if one.interval else ""
+    behind = interval(*one.interval) if one.interval else ""
     asked = one.entry.n + sum(one.entry.absent.values())
     short = f" of {asked}" if asked > one.entry.n else ""
-    return [_spell(one.ours) + short, _spell(one.theirs), f"{one.ours.mean - one.theirs.mean:+.2f}{interval}"]
+    return [_spell(one.ours) + short, _spell(one.theirs), f"{one.ours.mean - one.theirs.mean:+.2f}{behind}"]
 
 
 def _spell(found: Estimate) -> str:

@@ -7,7 +7,7 @@ from statistics import mode
 
 import pandas as pd
 
-from analysis.baseline import Comparison, OfMeans
+from analysis.baseline import Comparison
 from analysis.measures import MEANINGS, MEASURES
 from analysis.sheet import Sheet
 from analysis.table import Entry, Summary, Table
@@ -116,16 +116,11 @@ def _compared(comparison: Comparison, strategy: str, place: int) -> dict[str, ob
     return {
         "baseline": comparison.baseline,
         **{f"difference{part and '_' + part}": getattr(found, part or "mean", None) for part in ("", "low", "high", "p", "n")},
-        **_of_means(line.of_means[place]),
+        **{f"unpaired{part and '_' + part}": getattr(line.of_means[place], part or "mean", None) for part in ("", "low", "high")},
         **{name: getattr(line, name) for name in ("geometric_mean", "rank", "hours")},
         **{f"pooled_{part}": getattr(pooled, part, None) for part in ("mean", "p", "n")},
         "pooled_p_holm": line.adjusted,
     }
-
-
-def _of_means(found: OfMeans | None) -> dict[str, object]:
-    low, high = found.interval if found and found.interval else (None, None)
-    return {"unpaired": found.mean if found else None, "unpaired_low": low, "unpaired_high": high}
 
 
 def _strings(table: Table, mark: Mark, sign: str, usual: int | None = None) -> pd.DataFrame:

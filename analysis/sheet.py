@@ -39,8 +39,12 @@ def spell(found: Estimate | None, asked: int = 0) -> str:
     """`+0.43 [-0.20, +1.06] n=3`; `n=2 of 3` where more runs were asked for; without an interval where the differences show no spread."""
     if found is None:
         return ""
-    interval = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
-    return f"{found.mean:+.2f}{interval} n={found.n}" + (f" of {asked}" if asked > found.n else "")
+    return f"{found.mean:+.2f}{interval(found.low, found.high)} n={found.n}" + (f" of {asked}" if asked > found.n else "")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """` [-0.20, +1.06]`, to stand behind a difference; nothing where it has none."""
+    return "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
 
 
 def _differences(comparison: Comparison) -> Sheet:
@@ -77,8 +81,7 @@ def _spell_means(found: OfMeans | None) -> str:
     """`-0.88 [-1.20, -0.57] n=3, 5`; without an interval where either shows no spread."""
     if found is None:
         return ""
-    interval = " [{:+.2f}, {:+.2f}]".format(*found.interval) if found.interval else ""
-    return "{:+.2f}{} n={}, {}".format(found.mean, interval, *found.n)
+    return "{:+.2f}{} n={}, {}".format(found.mean, interval(found.low, found.high), *found.n)
 
 
 def _unlike(comparison: Comparison) -> list[str]:

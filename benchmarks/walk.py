@@ -3,7 +3,7 @@
 The benchmark's published PCGrad finds the parameters so (`mtlsweep.losses.pcgrad`). An `id` is given again when an object is gone, and
 torch makes a node's Python object anew when it is asked for and nobody holds it, so that a node may be taken for one that was met before.
 What is missed depends on the objects that there were before; so each network is asked in a process of its own, and as in a training script:
-on the first mini-batch that a `DataLoader` gives.
+on the first mini-batch that a `DataLoader` gives. It needs no more than torch, to be asked of several versions.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Compiles the kernels of a ResNet's training for a GPU of compute capability 9.0, which need not be there, and prints their names.
+"""Compiles the kernels of a ResNet's training for a GPU of compute capability 9.0, which need not be there, and prints their names
+and which of them begin early.
 
 What the interpreter takes Triton's compiler may still refuse: types that differ between two branches, shapes that are no powers of two. And
 no interpreter shows whether a launch that begins early waits before it touches memory.
@@ -22,7 +23,6 @@ from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch
 
 COMPILED: set[str] = set()
-EARLY: dict[str, str] = {}
 WAITS, LETS = "griddepcontrol.wait", "griddepcontrol.launch_dependents"
 # Parameters and shared memory are a launch's own.
 FIRST_OF_MEMORY = re.compile(rf"{WAITS}|\b(?:ld|st|atom|red|cp|prefetch)(?!\.param|\.shared)[.\w:]*")
@@ -51,18 +51,19 @@ def main() -> None:
     crop_flip(Split(images.permute(0, 2, 3, 1).byte(), labels, labels), labels, torch.zeros(3, 128, dtype=torch.int64), torch.zeros(256, 3))
     take_over(model)
     model.trunk(images.bfloat16()).sum().backward()
-    print("\n".join(f"{name} {EARLY[name]}" if name in EARLY else name for name in sorted(COMPILED)))
+    print("\n".join(sorted(COMPILED)))
 
 
 def only_compiled(self: Any, *arguments: Any, grid: Any, warmup: bool, **constants: Any) -> None:
     """In place of a launch."""
+    name = self.fn.__name__
     asm = COMPILE(self, *arguments, grid=grid, warmup=True, **constants).asm
     if constants.get("launch_pdl"):
         first = next(match[0] for match in FIRST_OF_MEMORY.finditer(asm["ptx"]))
-        assert first == WAITS, f"{self.fn.__name__}: {first} comes before {WAITS}"
-        EARLY[self.fn.__name__] = "lets the next begin" if LETS in asm["ptx"] else "early"
+        assert first == WAITS, f"{name}: {first} comes before {WAITS}"
+        name += " lets the next begin" if LETS in asm["ptx"] else " early"
     if asm["cubin"]:
-        COMPILED.add(self.fn.__name__)
+        COMPILED.add(name)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ LENGTHS = ("own", "sum", "fine")
 # What the gradients are of: the trunk's parameters; the trunk's output; every parameter that the fine loss reaches; of these what the
 # benchmark's walk over the loss's graph finds.
 SCOPES = ("trunk", "representation", "fine_path", "walked")
-# Those that combine parameters of the fine head, too, and leave the coarse head as it was drawn.
-FINE_PATHS = ("fine_path", "walked")
+# Those that combine parameters of the fine head, too, from this one on (weight, bias), and leave the coarse head as it was drawn.
+FINE_PATHS = {"fine_path": 0, "walked": 1}
 
 # Attributes of a strategy that the engine sets at every epoch's start; no checkpoint has them.
 OF_THE_ENGINE = ("generator", "_held")

@@ -61,7 +61,7 @@ class GradientStep:
 
     def _combined(self, of_fine_head: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         """Those of a fine head's parameters, weight and bias, or of their gradients, that the update has beside the trunk's."""
-        first = {"fine_path": 0, "walked": 1}.get(self.strategy.scope)
+        first = FINE_PATHS.get(self.strategy.scope)
         return [] if first is None else list(of_fine_head)[first:]
 
 
