@@ -165,8 +165,9 @@ class Ours:
             return engine
         model = network(self.network)
         fused = engine.fused and fits(model)
-        compiled = engine.compile and not (engine.triton and fused and fits_wholly(model))
-        return replace(engine, triton=engine.triton and few_channels(self.network), fused=fused, compile=compiled)
+        wholly = engine.triton and fused and fits_wholly(model, engine.compile)
+        triton = engine.triton and (wholly or few_channels(self.network))
+        return replace(engine, triton=triton, fused=fused, compile=engine.compile and not wholly)
 
     def _engine(self) -> Engine:
         given = {"device": str(self.device), "threads": torch.get_num_threads(), **self.options}

@@ -1,5 +1,5 @@
-"""Compiles the kernels of a ResNet's training for a GPU of compute capability 9.0, which need not be there, and prints their names
-and which of them begin early.
+"""Compiles the kernels of a ResNet's and of a VGG's training for a GPU of compute capability 9.0, which need not be there, and prints their
+names and which of them begin early.
 
 What the interpreter takes Triton's compiler may still refuse: types that differ between two branches, shapes that are no powers of two. And
 no interpreter shows whether a launch that begins early waits before it touches memory.
@@ -19,6 +19,7 @@ from mtlsweep.data.dataset import Split
 from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch
 
@@ -48,6 +49,9 @@ def main() -> None:
         (losses.fine + losses.coarse).backward()
     trunk.infer(images)
     trunk(images[:5]).sum().backward()  # not all programs of a launch are full
+    stack = FusedStack(vgg_bn(11).to(memory_format=torch.channels_last).trunk, torch.bfloat16)
+    stack(images[:2]).sum().backward()
+    stack.infer(images[:2])
     crop_flip(Split(images.permute(0, 2, 3, 1).byte(), labels, labels), labels, torch.zeros(3, 128, dtype=torch.int64), torch.zeros(256, 3))
     take_over(model)
     model.trunk(images.bfloat16()).sum().backward()

@@ -7,14 +7,15 @@ from random import Random
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, cross_entropy
+from torch.nn.functional import conv2d, cross_entropy, max_pool2d
 from triton.runtime.interpreter import interpreter_builder
 
 from mtlsweep.data import Augmentation, normalize
 from mtlsweep.data.dataset import Split
-from mtlsweep.models import resnet
+from mtlsweep.models import TwoHeads, resnet
+from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
-from mtlsweep.train.kernels import few_channels, fused_forward, two_losses
+from mtlsweep.train.kernels import few_channels, fused_backward, fused_forward, norm_relu_pool, two_losses
 from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.two_gradients import flat
 
@@ -41,15 +42,25 @@ def errors(inputs: int, outputs: int, size: int, stride: int, layout: torch.memo
     return found
 
 
-def trunk_errors() -> dict[str, float]:
-    """Of a ResNet's features in training, its gradients, its running statistics, and its features in evaluation."""
+def stack() -> TwoHeads:
+    """A network like VGG with every kind of layer: the first one and one behind it, each with a pool and one without."""
+
+    def layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+
+    layers = [*layer(3, 64), nn.MaxPool2d(2), *layer(64, 128), *layer(128, 64), nn.MaxPool2d(2)]
+    return TwoHeads(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 64)
+
+
+def trunk_errors(model: TwoHeads, kind: type[FusedTrunk | FusedStack], size: int) -> dict[str, float]:
+    """Of a network's features in training, its gradients, its running statistics, and its features in evaluation."""
     torch.manual_seed(0)
-    model = resnet(8).to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
     for parameter in model.trunk.parameters():
         if parameter.dim() == 1:
             nn.init.normal_(parameter)
-    exact, trunk = deepcopy(model).double(), FusedTrunk(model.trunk, torch.float32)
-    images = torch.randn(3, 3, 7, 7).to(memory_format=torch.channels_last)
+    exact, trunk = deepcopy(model).double(), kind(model.trunk, torch.float32)
+    images = torch.randn(3, 3, size, size).to(memory_format=torch.channels_last)
     found, expected = trunk(images), exact.trunk(images.double())
     arrives = torch.randn(found.shape)
     errors = {"features": _error(found, expected)}
@@ -81,6 +92,29 @@ def trunk_errors() -> dict[str, float]:
     except RuntimeError:
         errors["changed parameters"] = 0.0
     return errors | {"tickets": float(trunk.ticket.sum())}
+
+
+def window_errors(window: int) -> dict[str, float]:
+    """Of what becomes of a convolution's result that has few values, many of which are therefore alike in a window, and of its gradient."""
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randint(-2, 3, shape, generator=random).float()
+
+    raw, (scale, bias) = drawn(3, 64, 6, 6).contiguous(memory_format=torch.channels_last), drawn(2, 64)
+    norm = nn.BatchNorm2d(64)
+    norm.weight.data, norm.bias.data = scale + 0.5, bias
+    given = raw.double().requires_grad_()
+    expected = max_pool2d(deepcopy(norm).double()(given).relu(), window)
+    arrives = drawn(*expected.shape).contiguous(memory_format=torch.channels_last)
+    (wanted,) = torch.autograd.grad(expected, given, arrives.double())
+    ticket = torch.zeros(1, dtype=torch.int32)
+    statistics = norm_relu_pool.statistics(raw, norm, ticket)
+    found = norm_relu_pool.output(raw, statistics[0], statistics[2], norm.bias, window)
+    slopes = fused_backward.Slopes(*(torch.empty(1, *shape) for shape in ((2, 64), (64,), (64,))))
+    norm_relu_pool.enter(arrives, raw, statistics, norm.bias, window, slopes, ticket)
+    gradient = norm_relu_pool.differentiate(arrives, raw, statistics, norm.bias, window, slopes)
+    return {"output": _error(found, expected), "gradient": _error(gradient, wanted)}
 
 
 def heads_errors(images: int, features: int, classes: tuple[int, int]) -> dict[str, float]:
@@ -147,5 +181,8 @@ if __name__ == "__main__":
         few_channels.TILES[kind][rows] = 64
     found = {name: errors(*layer, layout) for name, (layer, layout) in CASES.items()}
     fused_forward.OF_PARTS = 64  # so that there are several rounds of them
+    norm_relu_pool.PIXELS = 16
     heads = [heads_errors(*sizes) for sizes in ((40, 64, (100, 20)), (16, 128, (10, 4)), (1, 64, (4, 2)))]
-    print(json.dumps({"errors": found, "batch": batch_is_the_same(), "trunk": trunk_errors(), "heads": heads}))
+    trunks = [trunk_errors(resnet(8), FusedTrunk, 7), trunk_errors(stack(), FusedStack, 8)]
+    windows = [window_errors(window) for window in (1, 2)]
+    print(json.dumps({"errors": found, "batch": batch_is_the_same(), "trunks": trunks, "windows": windows, "heads": heads}))

@@ -16,7 +16,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from benchmarks import __main__ as command
 from benchmarks import libraries, plain, subjects, timing, walk
-from benchmarks.choices import CUDA, FASTEST, engines
+from benchmarks.choices import CUDA, FASTEST, FUSED, engines
 from benchmarks.parts import PARTS, Part, loops, usual
 from benchmarks.parts.determinism import digest
 from benchmarks.parts.ladder import RUNGS, rungs
@@ -271,7 +271,8 @@ def test_a_gpu_climbs_the_whole_ladder_and_a_cpu_what_it_can() -> None:
     assert rungs("resnet20", torch.device("cuda")) == RUNGS
     assert list(RUNGS)[:-3] == list(rungs("resnet20", CPU))
     assert list(RUNGS)[:-2] == list(rungs("vgg16bn", torch.device("cuda")))  # whose channels are not few
-    assert engines("resnet20", torch.device("cuda")) == CUDA
+    assert engines("vgg16bn", torch.device("cuda")) == CUDA
+    assert engines("resnet20", torch.device("cuda")) == {name: chosen for name, chosen in CUDA.items() if name != FUSED}
     assert engines(TINY, torch.device("cuda"))[FASTEST] == CUDA[FASTEST]
     assert not any(options["compile"] for options in rungs(TINY, CPU).values())
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from trained import interrupt_after
 from mtlsweep.losses import Strategy
 from mtlsweep.models import TwoHeads, resnet, vgg_bn
 from mtlsweep.train import build as build_module
-from mtlsweep.train import convolutions, epoch, fused, fused_trunk
+from mtlsweep.train import convolutions, epoch, fused, fused_stack, fused_trunk
 from mtlsweep.train import run as run_module
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.engine import Engine, resolve
@@ -35,6 +36,7 @@ from mtlsweep.train.network import Fused, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.run import LOST
 from mtlsweep.train.steps import Moment, StepMetrics
+from mtlsweep.train.trunk import PullBack
 from mtlsweep.train.two_gradients import flat
 
 pytest.importorskip("triton", reason="no Triton, which comes with torch for GPUs")
@@ -44,17 +46,19 @@ from mtlsweep.train.kernels.two_losses import Head
 
 
 @pytest.mark.processes
-def test_all_kernels_of_a_resnet_can_be_compiled_for_a_gpu_and_those_that_begin_early_wait(tmp_path: Path) -> None:
+def test_all_kernels_can_be_compiled_for_a_gpu_and_those_that_begin_early_wait(tmp_path: Path) -> None:
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     script = str(Path(__file__).with_name("compiled_for_a_gpu.py"))
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert ended.returncode == 0, ended.stderr
-    with_sums = ("_convolve", "_enter", "_enter_from_pool", "_losses")
+    with_sums = ("_convolve", "_enter", "_enter_from_pool", "_enter_window", "_losses", "_sum")
     others = (
         "_finish",
         "_infer",
         "_differentiate",
+        "_differentiate_window",
         "_gradients",
+        "_output",
         "_add",
         "_weight_gradient_parts",
         "_weight_gradient_parts_of_rows",
@@ -96,7 +100,7 @@ class InTorch(fused_trunk.FusedTrunk):
         assert isinstance(features, torch.Tensor)
         return features
 
-    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, fused_trunk.PullBack]:
+    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
         features, parameters = self(images), list(self.trunk.parameters())
 
         def pull_back(arrives: torch.Tensor) -> torch.Tensor:
@@ -135,16 +139,34 @@ def test_both_losses_as_one_operation_give_every_strategy_its_gradients(
     torch.testing.assert_close(torch.stack(said), torch.stack(told), rtol=1e-7, atol=1e-10, equal_nan=True)
 
 
-def test_resnets_of_16_to_64_channels_can_be_fused_and_the_heads_of_other_networks() -> None:
-    assert all(fused.fits_wholly(resnet(depth)) for depth in (8, 20, 56))
-    others = (resnet(20, width=32), vgg_bn(16))
-    assert all(fused.fits(other) and not fused.fits_wholly(other) for other in others)
-    assert [bool(made and made.trunk) for made in (fuse(others[1], layers=True), fuse(resnet(8), layers=False))] == [False, False]
+def test_resnets_of_16_to_64_channels_and_vggs_can_be_fused_and_the_heads_of_other_networks() -> None:
+    assert all(fused.fits_wholly(model) for model in (*map(resnet, (8, 20, 56)), *map(vgg_bn, (11, 16))))
+    assert fused.fits(wide())
+    assert not fused.fits_wholly(wide())
     assert not fused.fits(network())  # of four features
 
 
-def fuse(model: TwoHeads, layers: bool) -> Fused | None:
-    return fused.fuse(model, torch.bfloat16, layers)
+def wide() -> TwoHeads:
+    return resnet(8, width=32)
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "compiled", "expected"),
+    [
+        (resnet(8), True, False, fused_trunk.FusedTrunk),
+        (resnet(8), True, True, fused_trunk.FusedTrunk),
+        (resnet(8), False, False, None),
+        (vgg_bn(11), True, False, fused_stack.FusedStack),
+        (vgg_bn(11), True, True, None),
+        (vgg_bn(11), False, False, None),
+    ],
+)
+def test_a_trunk_is_fused_where_its_layers_are_wanted_and_a_vggs_where_nothing_is_compiled(
+    model: TwoHeads, layers: bool, compiled: bool, expected: type | None
+) -> None:
+    made = fused.fuse(model, torch.bfloat16, layers, compiled=compiled)
+    assert made is not None
+    assert type(made.trunk) is (expected or type(None))
 
 
 class OfAUser(nn.Module):
@@ -159,8 +181,10 @@ class OfAUser(nn.Module):
     [
         (resnet(8), make("equal"), (True, True)),
         (resnet(8), OfAUser(), (True, False)),
-        (vgg_bn(11), make("equal"), (False, True)),
-        (vgg_bn(11), OfAUser(), (False, False)),
+        (vgg_bn(11), make("equal"), (True, True)),
+        (vgg_bn(11), OfAUser(), (True, False)),
+        (wide(), make("equal"), (False, True)),
+        (wide(), OfAUser(), (False, False)),
     ],
 )
 def test_each_loss_has_a_graph_of_its_own_for_a_strategy_of_a_users(
@@ -274,17 +298,62 @@ def test_other_models_are_not_fused(change: Any) -> None:
     assert fused.fits(model) == (change is not _bias)
 
 
-def test_layers_are_found_in_the_order_in_which_they_are_executed() -> None:
-    model, executed = resnet(20), list[nn.Module]()
+@pytest.mark.parametrize(
+    ("model", "kind"), [(resnet(20), fused_trunk.FusedTrunk), (vgg_bn(16), fused_stack.FusedStack)], ids=["resnet", "vgg"]
+)
+def test_layers_are_found_in_the_order_in_which_they_are_executed(model: TwoHeads, kind: Any) -> None:
+    executed = list[nn.Module]()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
             layer.register_forward_hook(lambda layer, *_: executed.append(layer))
     model.trunk(torch.zeros(1, 3, 32, 32))
-    found = fused_trunk.layers_of(model.trunk)
-    assert [module for layer in found for module in layer[:2]] == executed
-    kernels = fused_trunk.FusedTrunk(model.trunk, torch.float32)
+    kernels = kind(model.trunk, torch.float32)
+    assert [module for layer in kernels.layers for module in layer[:2]] == executed
     assert all(one is other for one, other in zip(kernels.parameters, model.trunk.parameters(), strict=True))
-    assert [layer.shortcut for layer in found if layer.shortcut][2:5] == [(1, 0), (2, 8), (1, 0)]
+
+
+def test_shortcuts_and_pools_are_where_a_network_has_them() -> None:
+    shortcuts = [layer.shortcut for layer in fused_trunk.layers_of(resnet(20).trunk) if layer.shortcut]
+    assert shortcuts[2:5] == [(1, 0), (2, 8), (1, 0)]
+    assert [layer.window for layer in fused_stack.layers_of(vgg_bn(16).trunk)] == [1, 2, 1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 2]
+
+
+def _pool(model: TwoHeads, pool: nn.Module, place: int = 3) -> None:
+    model.trunk[place] = pool  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: _pool(model, nn.MaxPool2d(3, 2)),
+        lambda model: _pool(model, nn.MaxPool2d(2, ceil_mode=True)),
+        lambda model: _pool(model, nn.MaxPool2d((2, 2), stride=(2, 2))),  # as good as 2, but not looked into
+        lambda model: _pool(model, nn.AvgPool2d(2)),
+        lambda model: _pool(model, nn.Conv2d(3, 64, 3, padding=1), place=0),
+        lambda model: _pool(model, nn.Conv2d(3, 64, 3, padding=1, bias=False, stride=2), place=0),
+        lambda model: _pool(model, nn.Conv2d(3, 64, 5, padding=2, bias=False), place=0),
+        lambda model: _pool(model, nn.GELU(), place=2),
+        lambda model: _pool(model, Ghost(64), place=1),
+        lambda model: _pool(model, nn.Sequential(nn.MaxPool2d(2), nn.MaxPool2d(2))),
+        _more,
+        lambda model: model.trunk[3].register_forward_hook(lambda *_: None),
+    ],
+)
+def test_other_networks_than_vggs_are_not_fused(change: Any) -> None:
+    model = vgg_bn(11)
+    change(model)
+    assert fused.fits(model)
+    assert not fused.fits_wholly(model)
+
+
+@pytest.mark.parametrize("channels", [(3, 64, 96), (3, 128, 64), (4, 64, 64), (3, 64, *(64,) * 5)])
+def test_a_stack_is_of_whole_blocks_of_channels_and_begins_with_an_image(channels: tuple[int, ...]) -> None:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(channels):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+    trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert len(fused_stack.layers_of(trunk)) == len(channels) - 1
+    assert not fused_stack.fits(trunk)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fused_layer
+import fused_window
 import pytest
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine, finish, start
@@ -23,6 +24,7 @@ from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine
 from mtlsweep.train.fused_heads import FusedHeads
+from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
 from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.programs import step_program
@@ -115,7 +117,8 @@ NETWORKS = {"resnet20": partial(resnet, 20), "resnet56": partial(resnet, 56), "v
     [
         *((model, False, False, False) for model in NETWORKS),
         *(("resnet20", True, triton, False) for triton in (False, True)),
-        *((model, False, model != "vgg16bn", True) for model in NETWORKS),
+        *((model, False, True, True) for model in NETWORKS),
+        ("vgg16bn", False, False, True),  # its heads
     ],
 )
 @pytest.mark.parametrize("name", ["equal", "pcgrad"])
@@ -180,6 +183,39 @@ def test_fused_layers_are_those_of_double_precision(inputs: int, outputs: int, s
 
 
 @pytest.mark.parametrize("images_a_step", [128, 80, 1])
+@pytest.mark.parametrize(("precision", "window"), [(torch.bfloat16, 1), (torch.float32, 1), (torch.float32, 2)])
+@pytest.mark.parametrize(("channels", "size"), [(64, 32), (128, 16), (512, 2)])
+def test_what_lies_between_convolutions_is_that_of_double_precision(
+    channels: int, size: int, precision: torch.dtype, window: int, images_a_step: int
+) -> None:
+    first, second = (fused_window.executed(channels, size, window, images_a_step, precision, GPU) for _ in range(2))
+    for name, (value, tolerance) in fused_window.expected(first, window).items():
+        assert first[name].equal(second[name]), name
+        assert (first[name].double() - value).norm() <= tolerance * value.norm(), name
+
+
+@pytest.mark.parametrize("images_a_step", [128, 80])
+def test_a_stack_has_the_gradients_of_torch_one_or_two_at_once(images_a_step: int) -> None:
+    """As far as bf16 goes: which algorithm cuDNN takes depends on the number of images."""
+    random = torch.Generator(GPU).manual_seed(0)
+    model = vgg_bn(11).to(GPU).to(memory_format=torch.channels_last)
+    parameters, trunk = list(model.trunk.parameters()), FusedStack(model.trunk, torch.bfloat16)
+    images = torch.randn(images_a_step, 3, 32, 32, device=GPU, generator=random).contiguous(memory_format=torch.channels_last)
+    arrives = torch.randn(2, images_a_step, 512, device=GPU, generator=random).bfloat16()
+    with torch.autocast("cuda", torch.bfloat16):
+        features = model.trunk(images)
+    wanted = [flat(torch.autograd.grad(features, parameters, one, retain_graph=True), parameters) for one in arrives]
+    again = trunk(images)
+    assert (again - features).norm() < 0.05 * features.norm()
+    found = [flat(torch.autograd.grad(again, parameters, one, retain_graph=True), parameters) for one in arrives]
+    once_more = [flat(torch.autograd.grad(again, parameters, one, retain_graph=True), parameters) for one in arrives]
+    for one, other, right, at_once in zip(found, once_more, wanted, trunk.pass_through(images)[1](arrives), strict=True):
+        assert one.equal(other)
+        assert (one - right).norm() < 0.3 * right.norm()
+        assert (at_once - one).norm() < 0.05 * one.norm()
+
+
+@pytest.mark.parametrize("images_a_step", [128, 80, 1])
 def test_two_gradients_at_once_are_those_of_two_passes(images_a_step: int) -> None:
     random = torch.Generator(GPU).manual_seed(0)
     model = resnet(20).to(GPU).to(memory_format=torch.channels_last)
@@ -222,13 +258,15 @@ def test_both_losses_as_one_operation_are_those_of_double_precision(width: int, 
 
 
 @pytest.mark.parametrize("name", ["equal", "fine_only", "pcgrad"])
-def test_fused_runs_give_the_same_bits_alone_and_in_lanes(name: str, cli: CommandLine) -> None:
-    run = [*TINY, "model.width=16", *STEPS, f"loss={name}", "seed=1,2", "engine.precision=bf16", "engine.fused=true"]
+@pytest.mark.parametrize("model", [["model.depth=8", "model.width=16"], ["model=vgg16bn", "model.depth=11"]], ids=["resnet", "vgg"])
+def test_fused_runs_give_the_same_bits_alone_and_in_lanes(model: list[str], name: str, cli: CommandLine) -> None:
+    options = ["seed=1,2", "engine.precision=bf16", "engine.fused=true"]
+    run = [*model, *TINY[2:], *STEPS, f"loss={name}", *options]
     for study, lanes in (("alone", "1"), ("together", "2")):
         ended = cli("-m", *run, f"study={study}", f"hydra.launcher.lanes={lanes}")
         assert ended.status == 0, ended
         engines = [json.loads(path.read_text())["engine"] for path in Path("runs", study).rglob("result.json")]
-        assert [engine.get("fused") for engine in engines] == [True, True]
+        assert [engine.get(kind) for engine in engines for kind in ("fused", "triton")] == [True] * 4
     assert numbers("together") == numbers("alone")
 
 

@@ -93,7 +93,7 @@ def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, heads: bool,
     """Kernels for the model's heads, where a strategy leaves their losses' graphs alone, and for its trunk where they do it."""
     from mtlsweep.train import fused
 
-    made = fused.fuse(model, torch.bfloat16, engine.triton, heads) if fused.fits(model) else None
+    made = fused.fuse(model, torch.bfloat16, engine.triton, heads, engine.compile) if fused.fits(model) else None
     if made is None:
         return None
 

@@ -34,9 +34,13 @@ def take_over(model: nn.Module) -> int:
 
 def fits(layer: nn.Conv2d) -> bool:
     """Whether the kernels can do what this layer does, and were the faster ones."""
+    return plain(layer) and layer.stride in ((1, 1), (2, 2)) and (layer.in_channels, layer.out_channels) in CHANNELS
+
+
+def plain(layer: nn.Conv2d) -> bool:
+    """Whether a layer is 3 x 3, padded by 1, and has no bias."""
     shape = (layer.kernel_size, layer.padding, layer.dilation, layer.groups, layer.padding_mode)
-    plain = shape == ((3, 3), (1, 1), (1, 1), 1, "zeros") and layer.stride in ((1, 1), (2, 2)) and layer.bias is None
-    return type(layer) is nn.Conv2d and plain and (layer.in_channels, layer.out_channels) in CHANNELS
+    return type(layer) is nn.Conv2d and shape == ((3, 3), (1, 1), (1, 1), 1, "zeros") and layer.bias is None
 
 
 def give_back(model: nn.Module) -> None:

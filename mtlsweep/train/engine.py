@@ -33,8 +33,8 @@ class Engine:
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
         fused: whether there are more of these: the heads with their losses (`two_losses`; not for a strategy of a user's) and, with
-            `triton` and of a ResNet, each layer's BatchNorm, shortcut and ReLU beside its convolution (`fused_forward`), of which nothing
-            is left to be compiled.
+            `triton`, all layers: of a ResNet each BatchNorm, shortcut and ReLU beside its convolution (`fused_trunk`), of which nothing is
+            left to be compiled, and of a VGG that is not compiled all that is between its convolutions (`fused_stack`).
     """
 
     device: torch.device

@@ -3,9 +3,10 @@
 import torch
 
 from mtlsweep.models import TwoHeads
-from mtlsweep.train import fused_heads, fused_trunk
+from mtlsweep.train import fused_heads, fused_stack, fused_trunk
 from mtlsweep.train.compilation import untouched
 from mtlsweep.train.network import Batch, Fused, Network
+from mtlsweep.train.trunk import Trunk
 
 # How far a gradient may be from that of torch's operations in bf16, relative to its length. Where roundings differ, those of 16 images and
 # first weights are 0.14 apart in ResNet-20, 0.25 to 0.48 in ResNet-56 and 0.40 to 0.64 in ResNet-110; two that have nothing to do with each
@@ -20,12 +21,14 @@ def fits(model: TwoHeads) -> bool:
     return plain and heads[0].in_features % fused_heads.MULTIPLE == 0 and not _hooked(model.fine_head, model.coarse_head)
 
 
-def fits_wholly(model: TwoHeads) -> bool:
-    """Whether they do all that its trunk does, too."""
-    return fits(model) and fused_trunk.fits(model.trunk) and not _hooked(model)
+def fits_wholly(model: TwoHeads, compiled: bool = False) -> bool:
+    """Whether they do all that its trunk does, too. A VGG's is left to torch's compiler where there is one: which is faster has not been
+    measured."""
+    trunk = model.trunk
+    return fits(model) and (fused_trunk.fits(trunk) or (not compiled and fused_stack.fits(trunk))) and not _hooked(model)
 
 
-def fuse(model: TwoHeads, precision: torch.dtype, layers: bool, heads: bool = True) -> Fused | None:
+def fuse(model: TwoHeads, precision: torch.dtype, layers: bool, heads: bool = True, compiled: bool = False) -> Fused | None:
     """The kernels for a model whose heads fit; None where none are wanted that fit.
 
     Args:
@@ -33,9 +36,15 @@ def fuse(model: TwoHeads, precision: torch.dtype, layers: bool, heads: bool = Tr
         precision: of activations.
         layers: whether the trunk's are wanted too, if they fit.
         heads: whether the heads' are. They are one operation for both losses, which hides which parameters each depends on.
+        compiled: whether what is left is going to be compiled.
     """
-    trunk = fused_trunk.FusedTrunk(model.trunk, precision) if layers and fits_wholly(model) else None
+    trunk = _trunk(model.trunk, precision) if layers and fits_wholly(model, compiled) else None
     return Fused(trunk, fused_heads.FusedHeads(model) if heads else None) if trunk or heads else None
+
+
+def _trunk(trunk: torch.nn.Module, precision: torch.dtype) -> Trunk:
+    kind = fused_trunk.FusedTrunk if fused_trunk.fits(trunk) else fused_stack.FusedStack
+    return kind(trunk, precision)
 
 
 def _hooked(*modules: torch.nn.Module) -> bool:

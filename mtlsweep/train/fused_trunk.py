@@ -1,7 +1,6 @@
 """A ResNet's trunk in training as few operations: each layer's BatchNorm is summed where it is convolved (`fused_forward`)."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,21 +8,11 @@ from torch import nn
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
-from mtlsweep.train.batch_norm import CountedByEpoch
-from mtlsweep.train.once import once
-from mtlsweep.train.two_gradients import parts_of
+from mtlsweep.train.trunk import Trunk, plain
 
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.fused_forward import Beside, Forward
     from mtlsweep.train.kernels.weight_sums import Summed
-
-
-# Gradients that one backward pass makes at most.
-AT_ONCE = 2
-
-
-# K gradients of the features, `(K, B, C)` -> those of all parameters, `(K, P)`, each as `two_gradients.flat` lays it.
-PullBack = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Shortcut(NamedTuple):
@@ -41,11 +30,9 @@ class Layer(NamedTuple):
     shortcut: Shortcut | None
 
 
-class FusedTrunk:
-    """A trunk's features and their gradients by kernels of our own.
-
-    It reads and moves what the model has, parameters and running statistics, and keeps none of its own. All activations, and the parts of
-    all weights' gradients, are in memory until a backward pass ends: 125 MiB of ResNet-20 with 128 images, 361 MiB of ResNet-56.
+class FusedTrunk(Trunk):
+    """A ResNet's. All activations, and the parts of all weights' gradients, are in memory until a backward pass ends: 125 MiB of ResNet-20
+    with 128 images, 361 MiB of ResNet-56.
 
     Args:
         trunk: one for which `layers_of` finds layers; on its device, channels last.
@@ -54,30 +41,11 @@ class FusedTrunk:
 
     def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
         self.layers = layers_of(trunk)
-        self.precision = precision
-        self.parameters = [parameter for layer in self.layers for parameter in (layer.convolution.weight, *layer.norm.parameters())]
-        self.device = self.parameters[0].device
-        self.ticket = torch.zeros(AT_ONCE, dtype=torch.int32, device=self.device)
-        self.offsets = list(accumulate((parameter.numel() for parameter in self.parameters), initial=0))
+        super().__init__([layer[:2] for layer in self.layers], precision)
         self._plans: dict[int, torch.Tensor] = {}  # of the weights' sums, by the size of a mini-batch
 
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Images `(B, 3, H, W)`, channels last -> features `(B, C)`, in training."""
-        return _Trunk.apply(self, images, *self.parameters)
-
-    def pass_through(self, images: torch.Tensor) -> tuple[torch.Tensor, PullBack]:
-        """Features in training, and what makes of K gradients of them, `(K, B, C)`, those of all parameters (see `backward`)."""
-        with torch.no_grad():
-            made = self.forward(images)
-            return made[-1].output.mean((2, 3)), lambda arrives: self.backward(images, made, arrives)
-
-    def features_again(self, images: torch.Tensor) -> torch.Tensor:
-        """Features as in training, without gradients and without a trace in BatchNorm's running statistics."""
-        with torch.no_grad():
-            return self.forward(images, moves=False)[-1].output.mean((2, 3))
-
     def infer(self, images: torch.Tensor) -> torch.Tensor:
-        """Features in evaluation, where BatchNorm goes by its running statistics; without gradients."""
+        """Implements `Trunk.infer`."""
         from mtlsweep.train.kernels import fused_forward  # loads Triton
 
         with torch.no_grad():
@@ -88,7 +56,7 @@ class FusedTrunk:
             return last.mean((2, 3))
 
     def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
-        """What each layer made of a mini-batch, by which BatchNorm's running statistics move or not."""
+        """Implements `Trunk.forward`."""
         from mtlsweep.train.kernels import fused_forward
 
         made: list[Forward] = []
@@ -100,28 +68,16 @@ class FusedTrunk:
         return made
 
     def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
-        """The gradients of all parameters, one after another and each in its order in memory: `(K, P)`.
-
-        Args:
-            images: of the mini-batch.
-            made: what `forward` returned.
-            arrives: K gradients of the features, at most `AT_ONCE` of them, `(K, B, C)`.
-        """
+        """Implements `Trunk.backward`."""
         from mtlsweep.train.kernels import few_channels, fused_backward, weight_sums
 
-        count = len(arrives)
-        vectors = torch.empty(count, self.offsets[-1], dtype=torch.float32, device=self.device)
-        gradients = [vectors[:, start:end] for start, end in pairwise(self.offsets)]
-        slopes = [
-            fused_backward.Slopes(one.statistics.new_empty(count, 2, one.statistics.shape[1]), *of_norm)
-            for one, of_norm in zip(made, zip(gradients[1::3], gradients[2::3], strict=True), strict=True)
-        ]
+        vectors, _, slopes = self.receiving(made, len(arrives))
         summed = [
             weight_sums.Summed(few_channels.parts_of(layer.convolution.in_channels, one.raw), layer.convolution.weight.numel(), target)
             for layer, one, target in zip(self.layers, made, self.offsets[:-1:3], strict=True)
         ]
         sizes = [one.number * one.size for one in summed]
-        parts = torch.empty(count, sum(sizes), dtype=torch.float32, device=self.device)
+        parts = torch.empty(len(arrives), sum(sizes), dtype=torch.float32, device=self.device)
         of_weights = parts.split(sizes, 1)
         entered = fused_backward.enter_from_pool(arrives.flatten(0, 1), made[-1], slopes[-1], self.ticket)
         behind: torch.Tensor | None = None
@@ -145,26 +101,6 @@ class FusedTrunk:
         return self._plans[batch]
 
 
-class _Trunk(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, trunk: FusedTrunk, images: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
-        made = trunk.forward(images)
-        ctx.trunk = trunk
-        # The parameters, for torch to see that they are still the same.
-        ctx.save_for_backward(images, *(tensor for one in made for tensor in one), *parameters)
-        return made[-1].output.mean((2, 3))
-
-    @staticmethod
-    @once
-    def backward(ctx: Any, arrives: torch.Tensor) -> Any:
-        from mtlsweep.train.kernels.fused_forward import Forward
-
-        images, *saved = ctx.saved_tensors
-        made = [Forward(*saved[start : start + 3]) for start in range(0, 3 * len(ctx.trunk.layers), 3)]
-        (vector,) = ctx.trunk.backward(images, made, arrives.contiguous()[None])
-        return None, None, *parts_of(vector, ctx.trunk.parameters)
-
-
 def _beside(shortcut: Shortcut | None, images: torch.Tensor | None) -> "Beside | None":
     from mtlsweep.train.kernels.fused_forward import Beside
 
@@ -177,7 +113,7 @@ def fits(trunk: nn.Module) -> bool:
         layers = layers_of(trunk)
     except TypeError:
         return False
-    return all(convolutions.fits(layer.convolution) and _plain(layer.norm) for layer in layers)
+    return all(convolutions.fits(layer.convolution) and plain(layer.norm) for layer in layers)
 
 
 def layers_of(trunk: nn.Module) -> list[Layer]:
@@ -197,8 +133,3 @@ def _of_blocks(blocks: Sequence[Any]) -> Iterator[Layer]:
     for block in blocks:
         yield Layer(block.conv1, block.bn1, None)
         yield Layer(block.conv2, block.bn2, Shortcut(block.stride, block.new_channels // 2))
-
-
-def _plain(norm: nn.BatchNorm2d) -> bool:
-    known = type(norm) in (nn.BatchNorm2d, CountedByEpoch)
-    return known and norm.affine and norm.running_mean is not None and norm.momentum is not None

@@ -12,7 +12,7 @@ from mtlsweep.models import TwoHeads
 
 if TYPE_CHECKING:
     from mtlsweep.train.compilation import Compiled
-    from mtlsweep.train.fused_trunk import FusedTrunk, PullBack
+    from mtlsweep.train.trunk import PullBack, Trunk
     from mtlsweep.train.two_gradients import Differentiate
 
 
@@ -44,7 +44,7 @@ class Fused(NamedTuple):
         losses: of features, in training; None: as they are.
     """
 
-    trunk: "FusedTrunk | None"
+    trunk: "Trunk | None"
     losses: Callable[[torch.Tensor, Batch], Losses] | None
 
 

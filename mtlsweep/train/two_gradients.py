@@ -153,7 +153,7 @@ def receive(parameters: Sequence[nn.Parameter], vector: torch.Tensor) -> None:
         parameter.grad = part
 
 
-def parts_of(vector: torch.Tensor, parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+def parts_of(vector: torch.Tensor, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """What `flat` made a vector of: its parts, in their parameters' shapes and memory order."""
     parts = vector.split([parameter.numel() for parameter in parameters])
     return [part.as_strided(parameter.size(), parameter.stride()) for parameter, part in zip(parameters, parts, strict=True)]

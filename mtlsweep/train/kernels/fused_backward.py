@@ -206,18 +206,37 @@ def _store_and_sum(  # type: ignore[no-untyped-def]
     tl.store(part, tl.sum(value, 0))
     tl.store(part + C, tl.sum(value * distance, 0))
     if is_last(ticket + which):
-        reciprocal = tl.load(statistics + C + n)  # while the parts come
-        sums, products = tl.zeros((AT_ONCE, C), dtype=tl.float32), tl.zeros((AT_ONCE, C), dtype=tl.float32)
-        for start in range(0, tiles, AT_ONCE):
-            t = start + tl.arange(0, AT_ONCE)
-            place = parts + t[:, None] * 2 * C + n[None, :]
-            sums += tl.load(place, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
-            products += tl.load(place + C, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
-        of_sums, of_products = tl.sum(sums, 0), tl.sum(products, 0)
-        tl.store(of_bias + which * apart + n, of_sums)
-        tl.store(of_weight + which * apart + n, of_products * reciprocal)
-        tl.store(means + which * 2 * C + n, of_sums / rows)
-        tl.store(means + which * 2 * C + C + n, of_products * reciprocal * reciprocal / rows)
+        slopes_of_parts(parts, n, tiles, rows, which, statistics, means, of_weight, of_bias, apart, C, AT_ONCE)
+
+
+@triton.jit
+def slopes_of_parts(  # type: ignore[no-untyped-def]
+    parts,
+    n,
+    tiles,
+    rows,
+    which,
+    statistics,
+    means,
+    of_weight,
+    of_bias,
+    apart,
+    C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    """The sums of channels n, of one of the gradients, from the parts of so many tiles."""
+    reciprocal = tl.load(statistics + C + n)  # while the parts come
+    sums, products = tl.zeros((AT_ONCE, n.shape[0]), dtype=tl.float32), tl.zeros((AT_ONCE, n.shape[0]), dtype=tl.float32)
+    for start in range(0, tiles, AT_ONCE):
+        t = start + tl.arange(0, AT_ONCE)
+        place = parts + t[:, None] * 2 * C + n[None, :]
+        sums += tl.load(place, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
+        products += tl.load(place + C, mask=(t < tiles)[:, None], other=0.0, cache_modifier=".cg")
+    of_sums, of_products = tl.sum(sums, 0), tl.sum(products, 0)
+    tl.store(of_bias + which * apart + n, of_sums)
+    tl.store(of_weight + which * apart + n, of_products * reciprocal)
+    tl.store(means + which * 2 * C + n, of_sums / rows)
+    tl.store(means + which * 2 * C + C + n, of_products * reciprocal * reciprocal / rows)
 
 
 @triton.jit

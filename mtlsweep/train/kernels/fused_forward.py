@@ -167,28 +167,48 @@ def _convolve(  # type: ignore[no-untyped-def]
     tl.store(parts + tile * 2 * CO + n, mean)
     tl.store(parts + tile * 2 * CO + CO + n, tl.sum(distance * distance, 0))
     if is_last(ticket):
-        # What needs not wait for the parts comes while they do.
-        factor, old_mean, old_variance = tl.load(scale + n), tl.load(running_mean + n), tl.load(running_variance + n)
-        first = tl.load(parts + n, cache_modifier=".cg")
-        sums, squares = tl.zeros((AT_ONCE, CO), dtype=tl.float32), tl.zeros((AT_ONCE, CO), dtype=tl.float32)
         tiles = tl.num_programs(0)
-        for start in range(0, tiles, AT_ONCE):
-            t = start + tl.arange(0, AT_ONCE)
-            there = (t < tiles)[:, None]
-            place = parts + t[:, None] * 2 * CO + n[None, :]
-            apart = tl.load(place, mask=there, other=0.0, cache_modifier=".cg") - first[None, :]
-            pixels = tl.where(t < tiles, tl.minimum(rows - t * BLOCK_M, BLOCK_M), 0)[:, None].to(tl.float32)
-            sums += pixels * apart
-            squares += tl.load(place + CO, mask=there, other=0.0, cache_modifier=".cg") + pixels * apart * apart
-        apart = tl.sum(sums, 0) / rows
-        mean = first + apart
-        variance = tl.sum(squares, 0) / rows - apart * apart
-        reciprocal = 1.0 / tl.sqrt(variance + eps)
-        tl.store(statistics + n, mean)
-        tl.store(statistics + CO + n, reciprocal)
-        tl.store(statistics + 2 * CO + n, reciprocal * factor)
-        tl.store(running_mean + n, old_mean + momentum * (mean - old_mean))
-        tl.store(running_variance + n, old_variance + momentum * (variance * rows / (rows - 1) - old_variance))
+        statistics_of_parts(parts, n, tiles, rows, BLOCK_M, scale, running_mean, running_variance, statistics, momentum, eps, CO, AT_ONCE)
+
+
+@triton.jit
+def statistics_of_parts(  # type: ignore[no-untyped-def]
+    parts,
+    n,
+    tiles,
+    rows,
+    each,
+    scale,
+    running_mean,
+    running_variance,
+    statistics,
+    momentum,
+    eps,
+    C: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+) -> None:
+    """The statistics of channels n, and what they make of the running ones, from the parts of so many tiles of `each` pixels."""
+    # What needs not wait for the parts comes while they do.
+    factor, old_mean, old_variance = tl.load(scale + n), tl.load(running_mean + n), tl.load(running_variance + n)
+    first = tl.load(parts + n, cache_modifier=".cg")
+    sums, squares = tl.zeros((AT_ONCE, n.shape[0]), dtype=tl.float32), tl.zeros((AT_ONCE, n.shape[0]), dtype=tl.float32)
+    for start in range(0, tiles, AT_ONCE):
+        t = start + tl.arange(0, AT_ONCE)
+        there = (t < tiles)[:, None]
+        place = parts + t[:, None] * 2 * C + n[None, :]
+        apart = tl.load(place, mask=there, other=0.0, cache_modifier=".cg") - first[None, :]
+        pixels = tl.where(t < tiles, tl.minimum(rows - t * each, each), 0)[:, None].to(tl.float32)
+        sums += pixels * apart
+        squares += tl.load(place + C, mask=there, other=0.0, cache_modifier=".cg") + pixels * apart * apart
+    apart = tl.sum(sums, 0) / rows
+    mean = first + apart
+    variance = tl.sum(squares, 0) / rows - apart * apart
+    reciprocal = 1.0 / tl.sqrt(variance + eps)
+    tl.store(statistics + n, mean)
+    tl.store(statistics + C + n, reciprocal)
+    tl.store(statistics + 2 * C + n, reciprocal * factor)
+    tl.store(running_mean + n, old_mean + momentum * (mean - old_mean))
+    tl.store(running_variance + n, old_variance + momentum * (variance * rows / (rows - 1) - old_variance))
 
 
 @triton.jit
@@ -216,7 +236,7 @@ def _finish(  # type: ignore[no-untyped-def]
     value = (value - tl.load(statistics + n)) * tl.load(statistics + 2 * C + n) + tl.load(bias + n)
     if STRIDE > 0:
         value += _beside(beside, p, n, e < numbers, H, W, C_BESIDE, H_BESIDE, W_BESIDE, STRIDE, BEFORE)
-    tl.store(output + e, _relu(value).to(output.dtype.element_ty), mask=e < numbers)
+    tl.store(output + e, relu(value).to(output.dtype.element_ty), mask=e < numbers)
 
 
 @triton.jit
@@ -262,7 +282,7 @@ def _infer(  # type: ignore[no-untyped-def]
     here = here[:, None]
     if STRIDE > 0:
         total += _beside(beside, m[:, None], n[None, :], here, HO, WO, C_BESIDE, H_BESIDE, W_BESIDE, STRIDE, BEFORE)
-    tl.store(output + m[:, None] * CO + n[None, :], _relu(total).to(output.dtype.element_ty), mask=here)
+    tl.store(output + m[:, None] * CO + n[None, :], relu(total).to(output.dtype.element_ty), mask=here)
 
 
 @triton.jit
@@ -286,5 +306,6 @@ def _beside(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _relu(value) -> tl.tensor:  # type: ignore[no-untyped-def]
-    return tl.where(value < 0, 0.0, value)  # what is no number stays none
+def relu(value) -> tl.tensor:  # type: ignore[no-untyped-def]
+    """What is no number stays none."""
+    return tl.where(value < 0, 0.0, value)

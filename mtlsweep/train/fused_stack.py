@@ -1,0 +1,188 @@
+"""A VGG's trunk in training: its convolutions are cuDNN's, all that lies between them kernels of our own (`norm_relu_pool`)."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d
+
+from mtlsweep.train import convolutions
+from mtlsweep.train.aside import Aside
+from mtlsweep.train.trunk import Trunk, plain
+from mtlsweep.train.two_gradients import parts_of
+
+if TYPE_CHECKING:
+    from mtlsweep.train.kernels.fused_forward import Forward
+
+# Channels (in, out) of a first layer, which is convolved by `few_channels`: of an image cuDNN's kernels are several times as slow.
+FIRST = (3, 64)
+# Of all layers' results: what the kernels sum at once.
+MULTIPLE = 64
+# Halvings of 32 x 32 pixels after which a window of 2 x 2 has nothing to take any more.
+MOST_POOLED = 5
+
+
+class Layer(NamedTuple):
+    """A convolution of the output of the layer before, its BatchNorm, ReLU, and max pooling of a window or, of 1, none."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    window: int
+
+
+class FusedStack(Trunk):
+    """Convolutions in a row. Their weights are rounded all at once, and so are their gradients widened.
+
+    The gradients of the weights, which nothing waits for until the end of a backward pass, are made beside the rest.
+
+    Args:
+        trunk: one for which `layers_of` finds layers; on its device, channels last.
+        precision: of the activations.
+    """
+
+    def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
+        self.layers = layers_of(trunk)
+        widest = max(layer.convolution.out_channels for layer in self.layers)
+        super().__init__([layer[:2] for layer in self.layers], precision, tickets=widest // MULTIPLE)
+        self._weights = [layer.convolution.weight for layer in self.layers[1:]]
+        self._rounded = [torch.empty_like(weight, dtype=precision, requires_grad=False) for weight in self._weights]
+        self._aside = Aside(self.device)
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """Implements `Trunk.infer`."""
+        from mtlsweep.train.kernels import few_channels, norm_relu_pool  # loads Triton
+
+        with torch.no_grad():
+            self._round()
+            last = images
+            for i, ((layer, norm, window), (mean, factor)) in enumerate(zip(self.layers, self._running(), strict=True)):
+                raw = self._convolved(last, i) if i else few_channels.convolve(images, layer.weight, 1, self.precision)
+                last = norm_relu_pool.output(raw, mean, factor, norm.bias, window)
+            return last.mean((2, 3))
+
+    def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
+        """Implements `Trunk.forward`."""
+        from mtlsweep.train.kernels import fused_forward, norm_relu_pool
+
+        self._round()
+        made: list[Forward] = []
+        for i, (layer, norm, window) in enumerate(self.layers):
+            if i:
+                raw = self._convolved(made[-1].output, i)
+                statistics = norm_relu_pool.statistics(raw, norm, self.ticket, moves)
+            else:
+                raw, statistics = fused_forward.convolve(images, layer, norm, self.precision, self.ticket, moves)
+            output = norm_relu_pool.output(raw, statistics[0], statistics[2], norm.bias, window)
+            made.append(fused_forward.Forward(raw, statistics, output))
+        return made
+
+    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
+        """Implements `Trunk.backward`."""
+        from mtlsweep.train.kernels import few_channels, norm_relu_pool
+
+        vectors, _, slopes = self.receiving(made, len(arrives))
+        found: list[list[torch.Tensor]] = []  # of each layer's weights, from the last to the first
+        held = []  # until they have been read
+        entered = _from_pool(arrives, made[-1].output)
+        for i in reversed(range(len(made))):
+            layer, norm, window = self.layers[i]
+            of_norm = (made[i].raw, made[i].statistics, norm.bias, window, slopes[i])
+            norm_relu_pool.enter(entered, *of_norm, self.ticket)
+            gradient = norm_relu_pool.differentiate(entered, *of_norm)
+            held.append(gradient)
+            if i:
+                with self._aside.begin():
+                    found.append([self._of_weights(made[i - 1].output, one, i) for one in gradient.split(len(images))])
+                entered = self._of_images(gradient, i)
+            else:
+                found.append([few_channels.weight_gradient(images, one, layer.weight, 1) for one in gradient.split(len(images))])
+        self._aside.join()
+        weights = [parts_of(vector, self.parameters)[::3] for vector in vectors]
+        first, *others = zip(*weights, strict=True)
+        torch._foreach_copy_(first, found.pop())  # not with the others, which are of another type
+        torch._foreach_copy_([*chain(*others)], [*chain(*reversed(found))])
+        return vectors
+
+    def _running(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each layer's running mean, and what a distance from it is multiplied by."""
+        norms = [layer.norm for layer in self.layers]
+        means, variances = ([getattr(norm, name) for norm in norms] for name in ("running_mean", "running_var"))
+        deviations = torch._foreach_sqrt(torch._foreach_add(variances, [norm.eps for norm in norms]))
+        return zip(means, torch._foreach_div([norm.weight for norm in norms], deviations), strict=True)
+
+    def _round(self) -> None:
+        torch._foreach_copy_(self._rounded, self._weights)
+
+    def _convolved(self, images: torch.Tensor, i: int) -> torch.Tensor:
+        return _channels_last(conv2d(images, self._rounded[i - 1], padding=1))
+
+    def _of_weights(self, images: torch.Tensor, gradient: torch.Tensor, i: int) -> torch.Tensor:
+        return _differentiate(gradient, images, self._rounded[i - 1], (False, True, False))[1]
+
+    def _of_images(self, gradient: torch.Tensor, i: int) -> torch.Tensor:
+        weights = self._rounded[i - 1]
+        shape = (len(gradient), weights.shape[1], *gradient.shape[2:])
+        images = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)  # nothing reads them
+        return _channels_last(_differentiate(gradient, images, weights, (True, False, False))[0])
+
+
+def _differentiate(gradient: torch.Tensor, images: torch.Tensor, weights: torch.Tensor, asked: tuple[bool, bool, bool]) -> Any:
+    """A convolution's gradients of images, weights and bias, where asked for."""
+    plain = ((1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # stride, padding, dilation; not transposed, its padding; groups
+    return torch.ops.aten.convolution_backward(gradient, images, weights, None, *plain, asked)
+
+
+def _from_pool(arrives: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """K gradients of the mean over an output's pixels, `(K, B, C)` -> those of the output, `(K B, C, H, W)`."""
+    height, width = output.shape[2:]
+    each = (arrives.flatten(0, 1) / (height * width)).to(output.dtype)
+    return _channels_last(each[:, :, None, None].expand(-1, -1, height, width))
+
+
+def _channels_last(images: torch.Tensor) -> torch.Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def fits(trunk: nn.Module) -> bool:
+    """Whether a trunk is a VGG's all of whose layers the kernels can do, of images of 32 x 32 pixels."""
+    try:
+        layers = layers_of(trunk)
+    except TypeError:
+        return False
+    first = layers[0].convolution
+    alike = all(_fits(layer.convolution) and plain(layer.norm) for layer in layers)
+    return alike and (first.in_channels, first.out_channels) == FIRST and sum(layer.window > 1 for layer in layers) <= MOST_POOLED
+
+
+def _fits(layer: nn.Conv2d) -> bool:
+    return convolutions.plain(layer) and layer.stride == (1, 1) and layer.out_channels % MULTIPLE == 0
+
+
+def layers_of(trunk: nn.Module) -> list[Layer]:
+    """The layers of a VGG's trunk, in the order in which they are executed.
+
+    Raises:
+        TypeError: it is none.
+    """
+    match list(trunk.children()) if type(trunk) is nn.Sequential else []:
+        case [*modules, nn.AdaptiveAvgPool2d(output_size=1), nn.Flatten()] if modules:
+            return [*_in_a_row(modules)]
+    raise TypeError("not the trunk of a VGG")
+
+
+def _in_a_row(modules: list[nn.Module]) -> Iterator[Layer]:
+    while modules:
+        match modules:
+            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, nn.ReLU(), nn.MaxPool2d() as pool, *modules] if _halves(pool):
+                yield Layer(convolution, norm, 2)
+            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, nn.ReLU(), *modules]:
+                yield Layer(convolution, norm, 1)
+            case _:
+                raise TypeError("not a layer of a VGG")
+
+
+def _halves(pool: nn.MaxPool2d) -> bool:
+    shape = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    return shape == (2, 2, 0, 1) and not pool.ceil_mode and not pool.return_indices
