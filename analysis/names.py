@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Settings = Mapping[str, Any]
@@ -16,20 +16,21 @@ def natural(text: str) -> list[tuple[float, str]]:
     return [(float(part), "") if position % 2 else (0.0, part) for position, part in enumerate(parts)]
 
 
-def unique(labels: Mapping[str, str], settings: Mapping[str, Settings], shown: Sequence[str] = ()) -> dict[str, str]:
+def unique(
+    labels: Mapping[str, str], settings: Mapping[str, Settings], shown: Callable[[Settings], Sequence[str]] = lambda _: ()
+) -> dict[str, str]:
     """Labels no two of which are equal: to equal ones the settings are added in which their bearers differ, `haw[beta=3]`.
 
     Args:
         labels: a label for each thing.
         settings: for each thing its settings by dotted key; the part before the dot is left out where it is "loss" or "model".
-        shown: keys that are added to every label whose thing has a value for them that is not 0.
+        shown: of a thing's settings those that are added to its label whether others have them or not.
     """
     differing = _differing(labels, settings)
     named = {}
     for thing, label in labels.items():
-        values = {key: text(settings[thing].get(key)) for key in [*shown, *differing[label]]}
-        told = {key: value for key, value in values.items() if key in differing[label] or value not in ("null", "0")}
-        named[thing] = bracket(label, [f"{_short(key)}={value}" for key, value in told.items()])
+        told = dict.fromkeys([*shown(settings[thing]), *differing[label]])
+        named[thing] = bracket(label, [f"{_short(key)}={text(settings[thing].get(key))}" for key in told])
     # Settings that are written alike although they differ, or a label that another one has come to equal.
     count = Counter(named.values())
     return {thing: bracket(label, [f"#{_hash(thing)}"]) if count[label] > 1 else label for thing, label in named.items()}

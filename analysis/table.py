@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.measures import MEANINGS, MEASURES
-from analysis.names import natural, text, unique
+from analysis.names import Settings, natural, text, unique
 from analysis.row import COLUMNS, GROUPS, OF_GROUPS
 from mtlsweep.errors import UserError
+from mtlsweep.protocol.rules import SETTING
+from mtlsweep.runs.signature import dotted
 
 # Architectures and strategies that come first, in this order; the others follow by name.
 _FIRST_MODELS = ("resnet20", "resnet56", "vgg16bn")
@@ -19,8 +21,10 @@ _FIRST_LOSSES = ("fine_only", "equal")
 # States without an accuracy that counts, in the order they are named; completed is the only other one.
 _ABSENT = ("failed", "diverged", "interrupted", "running", "pending")
 
-# Settings worth naming in a title even where nothing differs: an option's name does not say that they were changed.
+# Settings that a title names even where nothing differs, for an option's name does not say that they were changed: how long it was trained
+# on how much, and of the recipe what is not the benchmark's.
 _TITLE_SETTINGS = ("schedule.epochs", "data.train_size", "data.test_size", "data.validation")
+_RECIPE = dotted({"schedule": SETTING["schedule"]})
 
 # What of a run's engine does not tell it from others': graphs and which of several like devices it was, which change no number, and how
 # many threads, of which every machine has its own number.
@@ -213,7 +217,12 @@ def labels(runs: pd.DataFrame, group: str) -> dict[str, str]:
 def titles(runs: pd.DataFrame) -> dict[str, str]:
     """Unique names of the settings of some runs: data and schedule, and what tells a setting from others of the same names."""
     ones = runs.drop_duplicates("setting").set_index("setting")
-    return unique(_words(ones["data"] + ", " + ones["schedule"]), _rows(ones[_settings(ones)]), _TITLE_SETTINGS)
+    return unique(_words(ones["data"] + ", " + ones["schedule"]), _rows(ones[_settings(ones)]), _in_title)
+
+
+def _in_title(settings: Settings) -> list[str]:
+    told = [key for key in _TITLE_SETTINGS if text(settings.get(key)) not in ("null", "0")]
+    return told + [key for key, value in _RECIPE.items() if key not in told and text(settings.get(key)) not in ("null", text(value))]
 
 
 def differing(runs: pd.DataFrame) -> list[str]:

@@ -24,9 +24,11 @@ from analysis.collect import collect, write_csv
 from analysis.names import natural, unique
 from analysis.report import report
 from analysis.row import COLUMNS
-from analysis.table import Entry, Table, tables
+from analysis.table import Entry, Table, tables, titles
 from mtlsweep.errors import UserError
+from mtlsweep.protocol.rules import SETTING
 from mtlsweep.runs import Cell, Claim, SweepRecord
+from mtlsweep.runs.signature import dotted
 
 MODELS = ("resnet20", "resnet56", "vgg16bn")
 LOSSES = ("haw", "fine_only", "uncertainty", "equal")
@@ -217,8 +219,19 @@ def test_rows_and_columns_are_in_the_order_a_reader_looks_for_them(built: Built)
 def test_another_data_setting_is_another_table(built: Built) -> None:
     small, large = tables(collect([built.study]))
     assert (list(small.rows), small.columns) == (["equal"], ["resnet20"])
-    assert small.title == "synthetic, smoke[schedule.epochs=3, data.train_size=500]"
-    assert large.title == "synthetic, smoke[schedule.epochs=3, data.train_size=1000]"
+    recipe = "schedule.batch_size=32, schedule.lr=0.05"
+    assert small.title == f"synthetic, smoke[schedule.epochs=3, data.train_size=500, {recipe}]"
+    assert large.title == f"synthetic, smoke[schedule.epochs=3, data.train_size=1000, {recipe}]"
+
+
+@pytest.mark.parametrize(
+    ("changed", "title"),
+    [({}, "cifar100, full[schedule.epochs=200]"), ({"lr": 0.05}, "cifar100, full[schedule.epochs=200, schedule.lr=0.05]")],
+)
+def test_a_title_names_what_of_the_recipe_is_not_the_benchmarks(changed: dict[str, float], title: str) -> None:
+    recipe = dotted({"schedule": SETTING["schedule"] | changed})
+    frame = pd.DataFrame([{"setting": "one", "data": "cifar100", "schedule": "full", **recipe}])
+    assert titles(frame) == {"one": title}
 
 
 @pytest.mark.parametrize(

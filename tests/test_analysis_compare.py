@@ -148,7 +148,9 @@ def test_a_setting_that_only_one_has_is_named(tmp_path: Path, capsys: pytest.Cap
     build(tmp_path / "b", B)
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--format", "markdown"]) == 0
     out = capsys.readouterr().out
-    assert "- Only A has runs of: synthetic, smoke[schedule.epochs=6, data.train_size=1000]." in out
+    assert (
+        "- Only A has runs of: synthetic, smoke[schedule.epochs=6, data.train_size=1000, schedule.batch_size=32, schedule.lr=0.05]." in out
+    )
     assert "| haw, resnet20" in out
 
 
