@@ -4,7 +4,7 @@ import base64
 import io
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from analysis import plots
 from analysis.notes import made_by, notes
 from analysis.render import missing, number
-from analysis.report import Choice, analyse, gather
+from analysis.report import Analysis, Choice, analyse, gather
 from analysis.sheet import Sheet
 from analysis.table import Table, distinct, labels
 from mtlsweep.errors import UserError
@@ -29,15 +29,32 @@ _MOST_ABSENT = 50
 _LOG_BYTES = 8192
 
 
-def write(study: Path, output: Path, choice: Choice, name: str | None = None) -> None:
-    """Write the report of a study, under its own name or this one; its `results.csv` is written too.
+def write(study: Path, output: Path, choice: Choice) -> None:
+    """Write the report of a study; its `results.csv` is written too.
 
     Raises:
         UserError: as for `report.report_studies`; the page cannot be written.
     """
     frame = gather([study])
-    tables, _, sheets = analyse(frame, choice)
-    images, plotless = _images(frame, study, tables, choice)
+    write_page(frame, analyse(frame, choice), study, output, choice.family or ())
+
+
+def write_page(frame: pd.DataFrame, analysis: Analysis, study: Path, output: Path, coloured: Collection[str] = (), name: str = "") -> None:
+    """Write the report of some runs.
+
+    Args:
+        frame: the runs.
+        analysis: of them.
+        study: the folder that they lie in, or the CSV that they are of.
+        output: the page.
+        coloured: strategies that the figures have in colour; none: as many as there are colours.
+        name: of the study; none: its folder's.
+
+    Raises:
+        UserError: the page cannot be written.
+    """
+    tables, _, sheets = analysis
+    images, plotless = _images(frame, study, tables, coloured)
     runs = distinct(frame)
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("page.html").render(
@@ -79,11 +96,11 @@ def _anchor(table: Table, strategy: str, architecture: str) -> str:
 
 
 def _images(
-    frame: pd.DataFrame, study: Path, tables: Sequence[Table], choice: Choice
+    frame: pd.DataFrame, study: Path, tables: Sequence[Table], coloured: Collection[str]
 ) -> tuple[dict[str, list[tuple[str, str]]], str | None]:
     """Each setting's figures as title and data URI; and why there are none."""
     try:
-        drawn = {one.table.setting: plots.figures(one) for one in plots.data(frame, study, tables, list(choice.family or []))}
+        drawn = {one.table.setting: plots.figures(one) for one in plots.data(frame, study, tables, list(coloured))}
     except UserError as error:  # the page says it
         return {}, str(error)
     return {setting: [(str(figure.get_suptitle()), _uri(figure)) for figure in found.values()] for setting, found in drawn.items()}, None

@@ -10,7 +10,7 @@ from analysis import page, published, render
 from analysis.archive import check, take
 from analysis.collect import collect, write_csv
 from analysis.notes import apart, remarks
-from analysis.report import RESULTS, Choice, analyse
+from analysis.report import RESULTS, Analysis, Choice, analyse
 from analysis.table import distinct
 from mtlsweep.errors import UserError
 from mtlsweep.runs import files, scan
@@ -35,14 +35,20 @@ def publish(folder: Path, studies: Sequence[Path]) -> None:
     if frame.empty:
         raise UserError(f"{runs}: no runs")
     write_csv(frame.assign(study=[_study(runs / path) for path in frame["path"]]), folder / RESULTS)
-    files.write_text(folder / TABLE, table(frame))
-    page.write(runs, folder / REPORT, _choice(frame), "published results")
+    analysis = analysed(frame)
+    files.write_text(folder / TABLE, table(frame, analysis))
+    page.write_page(frame, analysis, runs, folder / REPORT, name="published results")
     print(f"{len(new)} new runs, {len(frame)} in all: {folder / RESULTS}, {folder / TABLE}, {folder / REPORT}")
 
 
-def table(frame: pd.DataFrame) -> str:
+def analysed(frame: pd.DataFrame) -> Analysis:
+    """Beside what is published where runs are under its recipe."""
+    return analyse(frame, Choice(published=any(not published.departures(runs) for _, runs in distinct(frame).groupby("setting"))))
+
+
+def table(frame: pd.DataFrame, analysis: Analysis) -> str:
     """The tables of some runs with their comparisons, as markdown."""
-    found, _, below = analyse(frame, _choice(frame))
+    found, _, below = analysis
     parts = [*apart(distinct(frame)), render.markdown(found, remarks(frame, found), below)]
     return "\n\n".join(parts) + "\n"
 
@@ -58,8 +64,3 @@ def _say_what_is_left_out(study: Path) -> None:
 def _study(directory: Path) -> str:
     """That a run was of before it came here."""
     return str((files.read_json(directory / "run.json") or {})["study"])
-
-
-def _choice(frame: pd.DataFrame) -> Choice:
-    """Beside what is published where runs are under its recipe."""
-    return Choice(published=any(not published.departures(runs) for _, runs in distinct(frame).groupby("setting")))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -39,6 +40,14 @@ class Choice:
     resolve: float = RESOLVE
     published: bool = False
     measure: str = "best"
+
+
+class Analysis(NamedTuple):
+    """What a frame's runs say: the tables, and by setting the comparison of each and the sheets to show below it."""
+
+    tables: list[Table]
+    compared: dict[str, Comparison]
+    below: dict[str, list[Sheet]]
 
 
 def report(study: Path, only: Collection[Path] | None = None) -> None:
@@ -76,8 +85,8 @@ def report_studies(studies: Sequence[Path], output: str = "text", choice: Choice
     say_where(studies, output)
 
 
-def analyse(frame: pd.DataFrame, choice: Choice) -> tuple[list[Table], dict[str, Comparison], dict[str, list[Sheet]]]:
-    """The tables of a frame, and by setting the comparison of each and the sheets to show below it.
+def analyse(frame: pd.DataFrame, choice: Choice) -> Analysis:
+    """The tables of a frame, with their comparisons.
 
     Raises:
         UserError: as for `report_studies`.
@@ -91,7 +100,7 @@ def analyse(frame: pd.DataFrame, choice: Choice) -> tuple[list[Table], dict[str,
     if choice.published:
         for setting, sheet in _published(frame, found).items():
             below[setting].append(sheet)
-    return [comparison.table for comparison in compared.values()], compared, below
+    return Analysis([comparison.table for comparison in compared.values()], compared, below)
 
 
 def gather(studies: Sequence[Path]) -> pd.DataFrame:

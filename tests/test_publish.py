@@ -13,7 +13,7 @@ from studies import complete, fail, log_epochs, make_cell
 
 from analysis.__main__ import main
 from analysis.collect import collect
-from analysis.publish import table
+from analysis.publish import analysed, table
 from mtlsweep.runs import Cell
 
 RESULTS = ROOT / "results"
@@ -195,12 +195,13 @@ def test_what_this_project_publishes_is_what_its_runs_say(tmp_path: Path) -> Non
 
     check(RESULTS / "runs")
     frame = collect([RESULTS / "runs"])
-    assert (RESULTS / "table.md").read_text() == table(frame)
+    shown = table(frame, analysed(frame))
+    assert (RESULTS / "table.md").read_text() == shown
     listed = pd.read_csv(RESULTS / "results.csv", dtype={"seed": int})
     assert sorted(listed["signature"]) == sorted(frame["signature"])
     pd.testing.assert_series_equal(listed["best_fine_acc"], frame["best_fine_acc"], rtol=1e-6)
     page = (RESULTS / "report.html").read_text()
     assert f"{len(frame)} runs" in page
-    assert set(re.findall(r"\d+\.\d\d\b", table(frame))) <= set(re.findall(r"\d+\.\d\d\b", page))
+    assert set(re.findall(r"\d+\.\d\d\b", table(frame, analysed(frame)))) <= set(re.findall(r"\d+\.\d\d\b", page))
     for file in RESULTS.rglob("*"):
         assert file.suffix == ".html" or file.is_dir() or not re.search(r"(^|[\s\"'=])/(home|root|tmp|work|Users)/", file.read_text()), file
