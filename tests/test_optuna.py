@@ -97,6 +97,11 @@ def test_dry_run_of_a_search_writes_nothing(cli: CommandLine, tmp_path: Path) ->
     assert not list(tmp_path.iterdir())
 
 
+def rows(out: str) -> int:
+    """Of the closing table."""
+    return len(re.findall(r" n=1\b", out))
+
+
 @needs_optuna
 def test_search_has_as_many_trials_as_were_asked_for_in_all(cli: CommandLine, tmp_path: Path) -> None:
     """And goes by the validation accuracy."""
@@ -110,6 +115,8 @@ def test_search_has_as_many_trials_as_were_asked_for_in_all(cli: CommandLine, tm
     assert len(results(tmp_path)) == 3
     assert first.items() <= results(tmp_path).items()
     assert trials(tmp_path) == ["COMPLETE"] * 3
+    assert rows(more.out) == 3  # of the search, not of the command
+    assert rows(cli(*FADE, "hydra.sweeper.n_trials=3").out) == 3
     again = cli(*FADE, "hydra.sweeper.n_trials=3", "dry_run=true")
     assert "3 of 3 trials done" in again.out
     assert again.out.count("done     completed") == 3

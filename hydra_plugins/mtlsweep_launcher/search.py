@@ -23,10 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_plugins.mtlsweep_launcher.cells import CellLauncher
 from hydra_plugins.mtlsweep_launcher.overrides import distribution, in_words, is_whole, overrides_of, search_name
 from mtlsweep.errors import UserError
+from mtlsweep.plan import plan
 from mtlsweep.progress import console
 from mtlsweep.runs import Cell, RunDirectory
 from mtlsweep.sqlite import sqlite_url
-from mtlsweep.sweep import CellFailed
+from mtlsweep.sweep import CellFailed, launched
 
 if TYPE_CHECKING:  # loads Optuna
     from optuna.trial import Trial
@@ -47,6 +48,7 @@ class SearchSweeper(Sweeper):
 
     def __init__(self, **options: Any) -> None:
         self._given = options
+        self._there: dict[Path, Cell] = {}  # of the trials that ended before this command
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before the sweep.
@@ -83,6 +85,8 @@ class SearchSweeper(Sweeper):
             self._show(search, same)
             return
         search.begin()
+        if self._there:  # the closing table is of the search, whichever command its trials are of
+            launched.extend(plan(list(self._there.values())).values())
         failed = False
         while trials := list(islice(iter(search.ask, None), self._options.n_jobs)):
             for trial in trials:
@@ -134,7 +138,9 @@ class SearchSweeper(Sweeper):
         from mtlsweep.search import Measured  # loads Optuna
 
         cells = self._cells([[*overrides_of(params), *same] for params in values])
-        return [Measured.of(RunDirectory(cell.directory)) if cell else None for cell in cells]
+        measured = [Measured.of(RunDirectory(cell.directory)) if cell else None for cell in cells]
+        self._there = {cell.directory: cell for cell, found in zip(cells, measured, strict=True) if cell and found}
+        return measured
 
     def _cells(self, all_overrides: Sequence[Sequence[str]]) -> list[Cell | None]:
         try:
