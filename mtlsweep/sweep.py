@@ -158,7 +158,8 @@ def job(task: Task, settings: dict[str, Any], display: Display, ended: Callable[
     """
     from mtlsweep.train import Job  # loads torch
 
-    return Job(partial(_start, task, settings, display), partial(_ended, task, display, ended))
+    later = f"{task.cell.label}: memory ran out; it goes on when another run has ended, and fewer take turns from now on"
+    return Job(partial(_start, task, settings, display), partial(_ended, task, display, ended), partial(display.line, later))
 
 
 def _count(forecast: Forecast, number: int, task: Task, began: float) -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from conftest import EVERY_EPOCH, TINY, CommandLine
 from trained import interrupt_after, metrics, result
 
 from mtlsweep.interrupt import TimeIsUp
+from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.lanes import Job, Lane, Turns, take_turns
 
 CPU = torch.device("cpu")
@@ -169,6 +171,40 @@ def test_at_the_end_of_a_jobs_time_every_run_comes_to_the_end_of_its_epoch() -> 
     assert begun == [0, 1]
 
 
+def test_a_run_that_lacks_memory_beside_others_goes_on_with_fewer() -> None:
+    """Here there is memory for two: the third and the fourth to begin wait until there is room, and there are never more again."""
+    going, told = list[int](), list[object]()
+    most, failed = list[int](), list[int]()
+
+    def run(number: int) -> Generator[None, None, int]:
+        going.append(number)
+        try:
+            for turn in range(6):
+                if len(going) > 2 and turn == 1:
+                    failed.append(number)
+                    raise torch.OutOfMemoryError("CUDA out of memory.")
+                yield
+                most.append(len(going) if failed else 0)
+        finally:
+            going.remove(number)
+        return number
+
+    jobs = [Job(lambda n=n: Lane(run(n), CPU), told.append, lambda: told.append("later")) for n in range(7)]  # type: ignore[misc]
+    take_turns(jobs, 4)
+    assert sorted(one for one in told if one != "later") == list(range(7))  # type: ignore[type-var]
+    assert told.count("later") == len(failed) > 0
+    assert max(most[-20:]) == 2
+
+
+def test_a_run_that_lacks_memory_alone_has_failed() -> None:
+    def run() -> Generator[None, None, None]:
+        yield
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    found = outcomes([run, run], 2)
+    assert [type(one) for one in found] == [torch.OutOfMemoryError] * 2
+
+
 def test_a_run_that_cannot_begin_is_told_and_the_next_one_begins() -> None:
     def refused() -> Lane:
         raise RuntimeError("no stream")
@@ -250,6 +286,24 @@ def test_a_run_that_fails_or_diverges_leaves_those_beside_it_alone(cli: CommandL
     assert ended.status == 1
     assert "2 failed, 2 completed" in ended.out
     assert ended.out.count("failed: bad.py, line 9: AssertionError: no more") >= 2
+
+
+def test_a_sweep_for_whose_lanes_memory_is_not_enough_ends_with_all_its_runs(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = ["-m", *TINY, EVERY_EPOCH, "seed=1,2"]
+    assert cli(*run, "study=alone").status == 0
+    evaluate, evaluations = Trainer.evaluate, list[Trainer]()
+
+    def evaluate_or_fail(trainer: Trainer, *arguments: Any) -> Any:
+        evaluations.append(trainer)
+        if len(evaluations) == 3:  # in the second epoch
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return evaluate(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "evaluate", evaluate_or_fail)
+    ended = cli(*run, "study=together", "hydra.launcher.lanes=2")
+    assert ended.status == 0, ended
+    assert ended.out.count("memory ran out; it goes on when another run has ended") == 1
+    assert numbers("together") == numbers("alone")
 
 
 def test_an_interrupted_sweep_of_lanes_goes_on_where_it_was(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

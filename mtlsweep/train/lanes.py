@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from mtlsweep.interrupt import TimeIsUp
+from mtlsweep.train.kernels import memory_ran_out
 
 Result = TypeVar("Result")
 
@@ -155,32 +156,53 @@ class Job(NamedTuple, Generic[Result]):
     Attributes:
         start: puts it on a lane.
         ended: is told its result, or the exception that it ended with.
+        postponed: is told that memory ran out beside others, so that it is started again when one of them has ended.
     """
 
     start: Callable[[], Lane]
     ended: Callable[[Result | BaseException], None]
+    postponed: Callable[[], None] = lambda: None
+
+
+class _Waiting(Generic[Result]):
+    """The runs that are to come, first those that had begun, and how many there may be at a time."""
+
+    def __init__(self, jobs: Iterable[Job[Result]], lanes: int) -> None:
+        self._jobs = iter(jobs)
+        self._again: list[Job[Result]] = []
+        self.lanes = lanes
+
+    def next(self) -> Job[Result] | None:
+        return self._again.pop(0) if self._again else next(self._jobs, None)
+
+    def put_back(self, job: Job[Result], beside: int) -> None:
+        """Memory was not enough for it beside so many."""
+        self._again.append(job)
+        self.lanes = beside
+        job.postponed()
 
 
 def take_turns(jobs: Iterable[Job[Result]], lanes: int) -> None:
-    """Execute runs, so many at a time; one that ends or fails ends alone.
+    """Execute runs, so many at a time; one that ends or fails ends alone. Where the device's memory is not enough for so many there are
+    fewer at a time from then on.
 
     Raises:
         KeyboardInterrupt: it came in a run's turn; all that had begun have been interrupted. Where it is `TimeIsUp` each of them has ended
             between two of its epochs, and no other was begun.
     """
-    waiting = iter(jobs)
+    waiting = _Waiting(jobs, lanes)
     going: dict[Lane, Job[Result]] = {}
     time_is_up = False
     try:
         while True:
-            time_is_up = time_is_up or not _fill(going, waiting, lanes)
+            time_is_up = time_is_up or not _fill(going, waiting)
             fair_clock.divide_by(len(going))
             if not going and time_is_up:
                 raise TimeIsUp
             if not going:
                 return
             for lane in ready(list(going)):
-                time_is_up |= not _take_turn(lane, going)
+                time_is_up |= not _take_turn(lane, going, waiting)
     except KeyboardInterrupt:
         for lane in going:
             lane.interrupt()
@@ -194,11 +216,11 @@ def ready(lanes: Sequence[Lane]) -> Sequence[Lane]:
     return found
 
 
-def _fill(going: dict[Lane, Job[Result]], waiting: Iterator[Job[Result]], lanes: int) -> bool:
+def _fill(going: dict[Lane, Job[Result]], waiting: _Waiting[Result]) -> bool:
     """Begin runs while there are any and there is room; whether there is time for them."""
     try:
-        while len(going) < lanes:
-            job = next(waiting, None)
+        while len(going) < waiting.lanes:
+            job = waiting.next()
             if job is None:
                 break
             try:
@@ -210,15 +232,20 @@ def _fill(going: dict[Lane, Job[Result]], waiting: Iterator[Job[Result]], lanes:
     return True
 
 
-def _take_turn(lane: Lane, going: dict[Lane, Job[Any]]) -> bool:
+def _take_turn(lane: Lane, going: dict[Lane, Job[Any]], waiting: _Waiting[Any]) -> bool:
     """Whether there is time for more than the runs that are going on: if not, the lane's has just left."""
     try:
         ended = _turn(lane)
     except TimeIsUp:
         del going[lane]
         return False
-    if ended is not None:
-        going.pop(lane).ended(ended[0])
+    if ended is None:
+        return True
+    job = going.pop(lane)
+    if going and isinstance(ended[0], Exception) and memory_ran_out(ended[0]):
+        waiting.put_back(job, len(going))
+    else:
+        job.ended(ended[0])
     return True
 
 
