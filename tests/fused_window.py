@@ -14,11 +14,12 @@ def executed(channels: int, size: int, window: int, count: int, precision: torch
 
     def drawn(batch: int, size: int) -> torch.Tensor:
         values = torch.randn(batch, channels, size, size, device=device, generator=random) + 0.5
-        return values.to(precision).contiguous(memory_format=torch.channels_last)
+        return ((8 * values).round() / 8).to(precision).contiguous(memory_format=torch.channels_last)
 
     norm = nn.BatchNorm2d(channels).to(device)
     for parameter in norm.parameters():
-        parameter.data.copy_(torch.randn(channels, device=device, generator=random))
+        values = torch.randn(channels, device=device, generator=random)
+        parameter.data.copy_(values + values.sign() / 4)
     raw, arrives = drawn(count, size), drawn(2 * count, size // window)
     ticket = torch.zeros(2 * channels // norm_relu_pool.CHANNELS, dtype=torch.int32, device=device)
     with torch.no_grad():
@@ -34,9 +35,12 @@ def executed(channels: int, size: int, window: int, count: int, precision: torch
 
 
 def expected(found: dict[str, torch.Tensor], window: int) -> dict[str, tuple[torch.Tensor, float]]:
-    """From what was drawn; and how far what was made may be from it, relative to its norm. A window larger than 1 takes fp32: in bf16 a
-    rounding decides which of its pixels is the largest."""
-    summed = 1e-5
+    """From what was drawn; and how far what was made may be from it, relative to its norm.
+
+    What was drawn has steps, so that the pixels of a window are alike or far from it. (A window larger than 1 takes fp32 all the same: in
+    bf16 a rounding decides which is the largest.) But whether a value near 0 passes ReLU a rounding may decide, of one in a million.
+    """
+    summed, passed = 1e-5, 3e-3
     rounded = 4e-3 if found["raw"].dtype == torch.bfloat16 else summed
     raw = found["raw"].double().requires_grad_()
     scale, shift = (found[name].double().requires_grad_() for name in ("scale", "shift"))
@@ -54,8 +58,8 @@ def expected(found: dict[str, torch.Tensor], window: int) -> dict[str, tuple[tor
         "running_mean": (0.1 * mean.flatten().detach(), summed),
         "running_var": (0.9 + 0.1 * raw.var((0, 2, 3)).detach(), summed),
         "output": (output.detach(), rounded),
-        "of raw": (torch.cat(of_raw), rounded),
-        "of weight": (torch.stack(of_weight), summed),
-        "of bias": (torch.stack(of_bias), summed),
+        "of raw": (torch.cat(of_raw), max(rounded, passed)),
+        "of weight": (torch.stack(of_weight), 10 * summed),
+        "of bias": (torch.stack(of_bias), 10 * summed),
         "ticket": (torch.zeros(len(found["ticket"]), device=raw.device).double(), 0.0),
     }

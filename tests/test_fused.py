@@ -250,6 +250,16 @@ def test_fused_is_chosen_on_a_gpu_in_bf16(changed: dict[str, object], expected: 
     assert not resolve(asked | {"device": "cpu"}).fused
 
 
+def test_the_layers_of_a_vgg_are_fused_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled or not: it has not been measured."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    auto, asked = AUTO | {"device": "cuda"}, AUTO | {"device": "cuda", "compile": False}
+    for steps in (100, 100_000):
+        assert [resolve(given, steps, "mtlsweep.models.vgg_bn").triton for given in (auto, asked)] == [False, True]
+        assert [resolve(given, steps, "mtlsweep.models.resnet").triton for given in (auto, asked)] == [True, True]
+
+
 class Ghost(nn.BatchNorm2d):
     """Normalises in another way."""
 
@@ -346,7 +356,7 @@ def test_other_networks_than_vggs_are_not_fused(change: Any) -> None:
     assert not fused.fits_wholly(model)
 
 
-@pytest.mark.parametrize("channels", [(3, 64, 96), (3, 128, 64), (4, 64, 64), (3, 64, *(64,) * 5)])
+@pytest.mark.parametrize("channels", [(3, 64), (3, 64, 96), (3, 128, 64), (4, 64, 64), (3, 64, *(64,) * 5)])
 def test_a_stack_is_of_whole_blocks_of_channels_and_begins_with_an_image(channels: tuple[int, ...]) -> None:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):

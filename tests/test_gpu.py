@@ -211,7 +211,7 @@ def test_a_stack_has_the_gradients_of_torch_one_or_two_at_once(images_a_step: in
     once_more = [flat(torch.autograd.grad(again, parameters, one, retain_graph=True), parameters) for one in arrives]
     for one, other, right, at_once in zip(found, once_more, wanted, trunk.pass_through(images)[1](arrives), strict=True):
         assert one.equal(other)
-        assert (one - right).norm() < 0.3 * right.norm()
+        assert (one - right).norm() < 0.5 * right.norm()
         assert (at_once - one).norm() < 0.05 * one.norm()
 
 
@@ -258,7 +258,9 @@ def test_both_losses_as_one_operation_are_those_of_double_precision(width: int, 
 
 
 @pytest.mark.parametrize("name", ["equal", "fine_only", "pcgrad"])
-@pytest.mark.parametrize("model", [["model.depth=8", "model.width=16"], ["model=vgg16bn", "model.depth=11"]], ids=["resnet", "vgg"])
+@pytest.mark.parametrize(
+    "model", [["model.depth=8", "model.width=16"], ["model=vgg16bn", "model.depth=11", "engine.compile=false"]], ids=["resnet", "vgg"]
+)
 def test_fused_runs_give_the_same_bits_alone_and_in_lanes(model: list[str], name: str, cli: CommandLine) -> None:
     options = ["seed=1,2", "engine.precision=bf16", "engine.fused=true"]
     run = [*model, *TINY[2:], *STEPS, f"loss={name}", *options]

@@ -16,6 +16,8 @@ from mtlsweep.train.host_memory import keep_freed_memory
 COMPILE_FROM_STEPS = 5000
 # Networks that are slower compiled, in bf16 on a CPU: VGG-16-BN by a twentieth (benchmarks/README.md).
 FASTER_AS_THEY_ARE = ("mtlsweep.models.vgg_bn",)
+# Those whose layers are fused only where engine.compile=false asks for it: that has not been measured on a GPU yet.
+AS_ASKED = ("mtlsweep.models.vgg_bn",)
 # NVIDIA's GPUs have matrix units for bf16 from this compute capability on (Ampere).
 BF16_CAPABILITY = (8, 0)
 
@@ -34,7 +36,7 @@ class Engine:
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
         fused: whether there are more of these: the heads with their losses (`two_losses`; not for a strategy of a user's) and, with
             `triton`, all layers: of a ResNet each BatchNorm, shortcut and ReLU beside its convolution (`fused_trunk`), of which nothing is
-            left to be compiled, and of a VGG that is not compiled all that is between its convolutions (`fused_stack`).
+            left to be compiled, and of a VGG, with engine.compile=false, all that is between its convolutions (`fused_stack`).
     """
 
     device: torch.device
@@ -109,7 +111,8 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     compiled = steps >= COMPILE_FROM_STEPS and not loses if settings["compile"] is None else settings["compile"]
     graph = device.type == "cuda" and settings["graph"] is not False
     can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
-    triton = can and settings.get("triton") is not False  # which cells that an earlier version froze do not have
+    asked = settings["compile"] is not None or model not in AS_ASKED
+    triton = can and asked and settings.get("triton") is not False  # which cells that an earlier version froze do not have
     fused = can and settings.get("fused") is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton, fused)
 

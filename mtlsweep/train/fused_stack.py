@@ -80,29 +80,30 @@ class FusedStack(Trunk):
 
     def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
-        from mtlsweep.train.kernels import few_channels, norm_relu_pool
+        from mtlsweep.train.kernels import few_channels, norm_relu_pool, weight_sums
 
         vectors, _, slopes = self.receiving(made, len(arrives))
-        found: list[list[torch.Tensor]] = []  # of each layer's weights, from the last to the first
+        found: list[list[torch.Tensor]] = []  # of each layer's weights but the first's, from the last on
         held = []  # until they have been read
         entered = _from_pool(arrives, made[-1].output)
         for i in reversed(range(len(made))):
-            layer, norm, window = self.layers[i]
-            of_norm = (made[i].raw, made[i].statistics, norm.bias, window, slopes[i])
+            of_norm = (made[i].raw, made[i].statistics, self.layers[i].norm.bias, self.layers[i].window, slopes[i])
             norm_relu_pool.enter(entered, *of_norm, self.ticket)
             gradient = norm_relu_pool.differentiate(entered, *of_norm)
             held.append(gradient)
             if i:
-                with self._aside.begin():
+                self._aside.follow()
+                entered = self._of_images(gradient, i)  # first, for all that is to come waits for it
+                with self._aside.work():
                     found.append([self._of_weights(made[i - 1].output, one, i) for one in gradient.split(len(images))])
-                entered = self._of_images(gradient, i)
-            else:
-                found.append([few_channels.weight_gradient(images, one, layer.weight, 1) for one in gradient.split(len(images))])
+        of_first = weight_sums.Summed(few_channels.parts_of(len(images[0]), made[0].raw), self.layers[0].convolution.weight.numel(), 0)
+        parts = torch.empty(len(arrives), of_first.number * of_first.size, dtype=torch.float32, device=self.device)
+        few_channels.weight_gradient_parts(images, gradient, 1, parts)
+        weight_sums.add(parts, self.plan(len(images), [of_first]), vectors)
         self._aside.join()
-        weights = [parts_of(vector, self.parameters)[::3] for vector in vectors]
-        first, *others = zip(*weights, strict=True)
-        torch._foreach_copy_(first, found.pop())  # not with the others, which are of another type
-        torch._foreach_copy_([*chain(*others)], [*chain(*reversed(found))])
+        weights = zip(*(parts_of(vector, self.parameters)[3::3] for vector in vectors), strict=True)
+        torch._foreach_copy_([*chain(*weights)], [*chain(*reversed(found))])
+        self._aside.leave()
         return vectors
 
     def _running(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -153,7 +154,8 @@ def fits(trunk: nn.Module) -> bool:
         return False
     first = layers[0].convolution
     alike = all(_fits(layer.convolution) and plain(layer.norm) for layer in layers)
-    return alike and (first.in_channels, first.out_channels) == FIRST and sum(layer.window > 1 for layer in layers) <= MOST_POOLED
+    pooled = sum(layer.window > 1 for layer in layers)
+    return alike and len(layers) > 1 and (first.in_channels, first.out_channels) == FIRST and pooled <= MOST_POOLED
 
 
 def _fits(layer: nn.Conv2d) -> bool:

@@ -12,7 +12,6 @@ from mtlsweep.train.trunk import Trunk, plain
 
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.fused_forward import Beside, Forward
-    from mtlsweep.train.kernels.weight_sums import Summed
 
 
 class Shortcut(NamedTuple):
@@ -42,7 +41,6 @@ class FusedTrunk(Trunk):
     def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
         self.layers = layers_of(trunk)
         super().__init__([layer[:2] for layer in self.layers], precision)
-        self._plans: dict[int, torch.Tensor] = {}  # of the weights' sums, by the size of a mini-batch
 
     def infer(self, images: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.infer`."""
@@ -90,15 +88,8 @@ class FusedTrunk(Trunk):
                 beside = _beside(self.layers[i + 1].shortcut, behind) if behind is not None else None
                 how = (gradient, layer.weight, layer.stride[0], beside, made[i - 1], slopes[i - 1], self.ticket)
                 behind, entered = entered, fused_backward.enter(*how)
-        weight_sums.add(parts, self._plan(len(images), summed), vectors)
+        weight_sums.add(parts, self.plan(len(images), summed), vectors)
         return vectors
-
-    def _plan(self, batch: int, summed: "list[Summed]") -> torch.Tensor:
-        from mtlsweep.train.kernels import weight_sums
-
-        if batch not in self._plans:  # once: it is copied from the host, which cannot be recorded
-            self._plans[batch] = weight_sums.plan(summed, self.device)
-        return self._plans[batch]
 
 
 def _beside(shortcut: Shortcut | None, images: torch.Tensor | None) -> "Beside | None":

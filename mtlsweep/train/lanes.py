@@ -264,7 +264,8 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     # What runs that have ended leave in the device's memory: their graphs' belongs to no stream.
     gc.collect()
     torch.cuda.empty_cache()
-    return _idle_streams[device].pop() if _idle_streams[device] else torch.cuda.Stream(device)
+    # Of a higher priority than the streams of work that nothing waits for (`aside`).
+    return _idle_streams[device].pop() if _idle_streams[device] else torch.cuda.Stream(device, priority=-1)
 
 
 def _generators(device: torch.device) -> tuple[Any, ...]:

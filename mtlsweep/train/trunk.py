@@ -15,6 +15,7 @@ from mtlsweep.train.two_gradients import parts_of
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.fused_backward import Slopes
     from mtlsweep.train.kernels.fused_forward import Forward
+    from mtlsweep.train.kernels.weight_sums import Summed
 
 # Gradients that one backward pass makes at most.
 AT_ONCE = 2
@@ -53,6 +54,7 @@ class Trunk(ABC):
         self.parameters = [parameter for convolution, norm in layers for parameter in (convolution.weight, norm.weight, norm.bias)]
         self.device = self.parameters[0].device
         self.ticket = torch.zeros(AT_ONCE * tickets, dtype=torch.int32, device=self.device)
+        self._plans: dict[int, torch.Tensor] = {}  # of the weights' sums, by the size of a mini-batch
         self.offsets = list(accumulate((parameter.numel() for parameter in self.parameters), initial=0))
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -99,6 +101,14 @@ class Trunk(ABC):
             for one, of_norm in zip(made, zip(gradients[1::3], gradients[2::3], strict=True), strict=True)
         ]
         return Receiving(vectors, gradients, slopes)
+
+    def plan(self, batch: int, summed: "Sequence[Summed]") -> torch.Tensor:
+        """What `weight_sums.add` does for mini-batches of so many images, whose layers are summed so."""
+        from mtlsweep.train.kernels import weight_sums
+
+        if batch not in self._plans:  # once: it is copied from the host, which cannot be recorded
+            self._plans[batch] = weight_sums.plan(summed, self.device)
+        return self._plans[batch]
 
 
 class _Pass(torch.autograd.Function):

@@ -32,9 +32,8 @@ def statistics(raw: torch.Tensor, norm: nn.BatchNorm2d, ticket: torch.Tensor, mo
     parts = torch.empty((grid[0], 2, channels), dtype=torch.float32, device=raw.device)
     _sum[grid](
         *(raw, parts, ticket, norm.weight, norm.running_mean, norm.running_var, result),
-        *(norm.momentum if moves else 0.0, norm.eps, rows),
+        *(norm.momentum if moves else 0.0, norm.eps, rows, each),
         C=channels,
-        EACH=each,
         **_constants(PIXELS),
     )
     return result
@@ -73,10 +72,9 @@ def enter(
     parts = torch.empty((count, grid[0], 2, channels), dtype=torch.float32, device=raw.device)
     _enter_window[(*grid, count)](
         *(gradient, raw, statistics, bias, parts, ticket, *slopes, slopes.weight.stride(0)),
-        *(rows, raw.numel() // channels),
+        *(rows, raw.numel() // channels, each),
         **sizes(raw),
         WINDOW=window,
-        EACH=each,
         **_constants(pixels),
     )
 
@@ -121,8 +119,8 @@ def _sum(  # type: ignore[no-untyped-def]
     momentum,
     eps,
     rows,
+    each,
     C: tl.constexpr,
-    EACH: tl.constexpr,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     AT_ONCE: tl.constexpr,
@@ -130,23 +128,23 @@ def _sum(  # type: ignore[no-untyped-def]
     """Distances from a program's first pixel are summed, and their squares: no difference of two large sums is taken."""
     wait()
     tile, n = tl.program_id(0), tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
-    first = tl.load(raw + tile * EACH * C + n).to(tl.float32)
+    first = tl.load(raw + tile * each * C + n).to(tl.float32)
     sums, squares = tl.zeros((PIXELS, CHANNELS), dtype=tl.float32), tl.zeros((PIXELS, CHANNELS), dtype=tl.float32)
-    for start in range(0, EACH, PIXELS):
-        m = tile * EACH + start + tl.arange(0, PIXELS)
+    for start in range(0, each, PIXELS):
+        m = tile * each + start + tl.arange(0, PIXELS)
         here = (m < rows)[:, None]
         value = tl.load(raw + m[:, None] * C + n[None, :], mask=here, other=0.0).to(tl.float32)
         apart = tl.where(here, value - first[None, :], 0.0)
         sums += apart
         squares += apart * apart
     total = tl.sum(sums, 0)
-    apart = total / tl.minimum(rows - tile * EACH, EACH)
+    apart = total / tl.minimum(rows - tile * each, each)
     part = parts + tile * 2 * C + n
     tl.store(part, first + apart)
     tl.store(part + C, tl.sum(squares, 0) - total * apart)
     if is_last(ticket + tl.program_id(1)):
         tiles = tl.num_programs(0)
-        statistics_of_parts(parts, n, tiles, rows, EACH, scale, running_mean, running_variance, statistics, momentum, eps, C, AT_ONCE)
+        statistics_of_parts(parts, n, tiles, rows, each, scale, running_mean, running_variance, statistics, momentum, eps, C, AT_ONCE)
 
 
 @triton.jit
@@ -184,11 +182,11 @@ def _enter_window(  # type: ignore[no-untyped-def]
     apart,
     rows,
     raw_rows,
+    each,
     C: tl.constexpr,
     H: tl.constexpr,
     W: tl.constexpr,
     WINDOW: tl.constexpr,
-    EACH: tl.constexpr,
     PIXELS: tl.constexpr,
     CHANNELS: tl.constexpr,
     AT_ONCE: tl.constexpr,
@@ -200,8 +198,8 @@ def _enter_window(  # type: ignore[no-untyped-def]
     gradient += which * rows * C
     parts += which * tiles * 2 * C
     sums, products = tl.zeros((PIXELS, CHANNELS), dtype=tl.float32), tl.zeros((PIXELS, CHANNELS), dtype=tl.float32)
-    for start in range(0, EACH, PIXELS):
-        m = (tile * EACH + start + tl.arange(0, PIXELS))[:, None]
+    for start in range(0, each, PIXELS):
+        m = (tile * each + start + tl.arange(0, PIXELS))[:, None]
         here = m < rows
         arrives = tl.load(gradient + m * C + n[None, :], mask=here, other=0.0).to(tl.float32)
         value, distance, _ = _chosen(raw, m, n[None, :], here, mean, factor, added, C, H, W, WINDOW)
