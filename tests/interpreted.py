@@ -15,7 +15,7 @@ from mtlsweep.data.dataset import Split
 from mtlsweep.models import TwoHeads, resnet
 from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
-from mtlsweep.train.kernels import few_channels, fused_backward, fused_forward, norm_relu_pool, two_losses
+from mtlsweep.train.kernels import few_channels, few_places, fused_backward, fused_forward, norm_relu_pool, two_losses
 from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.two_gradients import flat
 
@@ -48,8 +48,30 @@ def stack() -> TwoHeads:
     def layer(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
         return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
-    layers = [*layer(3, 64), nn.MaxPool2d(2), *layer(64, 128), *layer(128, 64), nn.MaxPool2d(2)]
-    return TwoHeads(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 64)
+    layers = [*layer(3, 64), nn.MaxPool2d(2), *layer(64, 128), *layer(128, 128), nn.MaxPool2d(2)]
+    return TwoHeads(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 128)
+
+
+def places_errors(size: int, count: int) -> dict[str, float]:
+    """Of the convolutions of small images, and of two gradients of their weights at once."""
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(batch: int, channels: int) -> torch.Tensor:
+        return torch.randn(batch, channels, size, size, generator=random).to(memory_format=torch.channels_last)
+
+    images, weights = drawn(count, 128), torch.randn(256, 128, 3, 3, generator=random).to(memory_format=torch.channels_last)
+    exact = [tensor.double().requires_grad_() for tensor in (images, weights)]
+    expected = conv2d(exact[0], exact[1], padding=1)
+    arrives = drawn(2 * count, 256)
+    first, second = (torch.autograd.grad(expected, exact, one.double(), retain_graph=True) for one in arrives.split(count))
+    vectors = torch.empty(2, weights.numel() + 1)[:, :-1]
+    few_places.weight_gradient(images, arrives, vectors)
+    of_weights = vectors.view(2, 256, 3, 3, 128).permute(0, 1, 4, 2, 3)
+    return {
+        "convolution": _error(few_places.convolve(images, weights), expected),
+        "images": _error(few_places.input_gradient(arrives, weights), torch.cat([first[0], second[0]])),
+        "weights": _error(of_weights, torch.stack([first[1], second[1]])),
+    }
 
 
 def trunk_errors(model: TwoHeads, kind: type[FusedTrunk | FusedStack], size: int) -> dict[str, float]:
@@ -182,7 +204,13 @@ if __name__ == "__main__":
     found = {name: errors(*layer, layout) for name, (layer, layout) in CASES.items()}
     fused_forward.OF_PARTS = 64  # so that there are several rounds of them
     norm_relu_pool.PIXELS = 16
+    few_places.WEIGHTS |= {"BLOCK_B": 16, "BLOCK_C": 128}
+    for tiles in few_places.TILES.values():
+        tiles |= {"BLOCK_B": 16, "BLOCK_N": 128, "BLOCK_K": 64}
     heads = [heads_errors(*sizes) for sizes in ((40, 64, (100, 20)), (16, 128, (10, 4)), (1, 64, (4, 2)))]
-    trunks = [trunk_errors(resnet(8), FusedTrunk, 7), trunk_errors(stack(), FusedStack, 8)]
+    trunks = [trunk_errors(resnet(8), FusedTrunk, 7), trunk_errors(stack(), FusedStack, 4)]
     windows = [window_errors(window) for window in (1, 2)]
-    print(json.dumps({"errors": found, "batch": batch_is_the_same(), "trunks": trunks, "windows": windows, "heads": heads}))
+    places = [places_errors(*sizes) for sizes in ((2, 20), (3, 3))]
+    print(
+        json.dumps({"errors": found, "batch": batch_is_the_same(), "trunks": trunks, "windows": windows, "places": places, "heads": heads})
+    )

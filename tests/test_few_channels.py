@@ -48,7 +48,7 @@ def test_what_the_kernels_make_is_what_torch_makes() -> None:
     assert max(error for errors in found.values() for error in errors.values()) < 1e-6
     assert [len(errors) for errors in told["trunks"]] == [1 + 3 * layers + 2 + 2 * layers + 5 for layers in (7, 3)]
     assert max(error for errors in told["trunks"] for error in errors.values()) < 5e-6
-    assert max(error for errors in told["windows"] + told["heads"] for error in errors.values()) < 1e-6
+    assert max(error for errors in told["windows"] + told["places"] + told["heads"] for error in errors.values()) < 1e-6
 
 
 def test_layers_of_few_channels_are_taken_over_and_keep_their_parameters() -> None:

@@ -60,6 +60,7 @@ def test_all_kernels_can_be_compiled_for_a_gpu_and_those_that_begin_early_wait(t
         "_gradients",
         "_output",
         "_add",
+        "_convolve_places",
         "_weight_gradient_parts",
         "_weight_gradient_parts_of_rows",
         "_crop_flip",
@@ -67,7 +68,7 @@ def test_all_kernels_can_be_compiled_for_a_gpu_and_those_that_begin_early_wait(t
     assert set(ended.stdout.splitlines()) == {
         *(f"{name} lets the next begin" for name in with_sums),
         *(f"{name} early" for name in others),
-        *("_correlation", "_weight_gradient_sum"),
+        *("_correlation", "_weight_gradient_places", "_weight_gradient_sum"),
     }
 
 

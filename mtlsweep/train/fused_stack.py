@@ -1,4 +1,5 @@
-"""A VGG's trunk in training: its convolutions are cuDNN's, all that lies between them kernels of our own (`norm_relu_pool`)."""
+"""A VGG's trunk in training: of its convolutions most are cuDNN's, those of the smallest images (`few_places`), the first one, and all that
+lies between them (`norm_relu_pool`) are kernels of our own."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -82,8 +83,8 @@ class FusedStack(Trunk):
         """Implements `Trunk.backward`."""
         from mtlsweep.train.kernels import few_channels, norm_relu_pool, weight_sums
 
-        vectors, _, slopes = self.receiving(made, len(arrives))
-        found: list[list[torch.Tensor]] = []  # of each layer's weights but the first's, from the last on
+        vectors, gradients, slopes = self.receiving(made, len(arrives))
+        found: dict[int, list[torch.Tensor]] = {}  # by the layer, its weights' where they are not yet where they belong
         held = []  # until they have been read
         entered = _from_pool(arrives, made[-1].output)
         for i in reversed(range(len(made))):
@@ -95,14 +96,15 @@ class FusedStack(Trunk):
                 self._aside.follow()
                 entered = self._of_images(gradient, i)  # first, for all that is to come waits for it
                 with self._aside.work():
-                    found.append([self._of_weights(made[i - 1].output, one, i) for one in gradient.split(len(images))])
+                    found[i] = self._of_weights(made[i - 1].output, gradient, i, gradients[3 * i])
         of_first = weight_sums.Summed(few_channels.parts_of(len(images[0]), made[0].raw), self.layers[0].convolution.weight.numel(), 0)
         parts = torch.empty(len(arrives), of_first.number * of_first.size, dtype=torch.float32, device=self.device)
         few_channels.weight_gradient_parts(images, gradient, 1, parts)
         weight_sums.add(parts, self.plan(len(images), [of_first]), vectors)
         self._aside.join()
-        weights = zip(*(parts_of(vector, self.parameters)[3::3] for vector in vectors), strict=True)
-        torch._foreach_copy_([*chain(*weights)], [*chain(*reversed(found))])
+        belong = [parts_of(vector, self.parameters)[3 * i] for i, ones in found.items() for vector in vectors[: len(ones)]]
+        if belong:
+            torch._foreach_copy_(belong, [*chain(*found.values())])
         self._aside.leave()
         return vectors
 
@@ -117,16 +119,31 @@ class FusedStack(Trunk):
         torch._foreach_copy_(self._rounded, self._weights)
 
     def _convolved(self, images: torch.Tensor, i: int) -> torch.Tensor:
-        return _channels_last(conv2d(images, self._rounded[i - 1], padding=1))
+        from mtlsweep.train.kernels import few_places
 
-    def _of_weights(self, images: torch.Tensor, gradient: torch.Tensor, i: int) -> torch.Tensor:
-        return _differentiate(gradient, images, self._rounded[i - 1], (False, True, False))[1]
+        weights = self._rounded[i - 1]
+        return (
+            few_places.convolve(images, weights) if few_places.fit(images, weights) else _channels_last(conv2d(images, weights, padding=1))
+        )
 
     def _of_images(self, gradient: torch.Tensor, i: int) -> torch.Tensor:
+        from mtlsweep.train.kernels import few_channels, few_places
+
         weights = self._rounded[i - 1]
-        shape = (len(gradient), weights.shape[1], *gradient.shape[2:])
-        images = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=torch.channels_last)  # nothing reads them
-        return _channels_last(_differentiate(gradient, images, weights, (True, False, False))[0])
+        if few_places.fit(gradient, weights):
+            return few_places.input_gradient(gradient, weights)
+        unread = few_channels.empty((len(gradient), weights.shape[1], *gradient.shape[2:]), gradient.dtype, gradient)
+        return _channels_last(_differentiate(gradient, unread, weights, (True, False, False))[0])
+
+    def _of_weights(self, images: torch.Tensor, gradient: torch.Tensor, i: int, result: torch.Tensor) -> list[torch.Tensor]:
+        """Those of K gradients, which may be in the result already, `(K, n)`: then none."""
+        from mtlsweep.train.kernels import few_places
+
+        weights = self._rounded[i - 1]
+        if few_places.fit(images, weights):
+            few_places.weight_gradient(images, gradient, result)
+            return []
+        return [_differentiate(one, images, weights, (False, True, False))[1] for one in gradient.split(len(images))]
 
 
 def _differentiate(gradient: torch.Tensor, images: torch.Tensor, weights: torch.Tensor, asked: tuple[bool, bool, bool]) -> Any:
