@@ -27,6 +27,7 @@ TILES: dict[str, dict[str, int]] = {
 }
 TILES_BY_CHANNELS: dict[tuple[str, int, int], dict[str, int]] = {
     ("convolve", 3, 16): {"num_stages": 1},
+    ("convolve", 3, 64): {"num_stages": 1},  # not tried
     ("convolve", 16, 16): {"BLOCK_M": 256},
     ("convolve", 16, 32): {"num_warps": 2},
     ("convolve", 32, 32): {"num_stages": 5},
@@ -37,6 +38,7 @@ TILES_BY_CHANNELS: dict[tuple[str, int, int], dict[str, int]] = {
     ("input_gradient", 32, 64): {"num_warps": 8},
     ("input_gradient", 64, 64): {"num_warps": 8},
     ("weight_gradient", 3, 16): {"BLOCK_K": 32, "num_stages": 1},
+    ("weight_gradient", 3, 64): {"BLOCK_K": 32, "num_stages": 1},  # not tried
     ("weight_gradient", 16, 16): {"CHUNK": 1024},
     ("weight_gradient", 16, 32): {"CHUNK": 256},
     ("sum", 3, 16): {"BLOCK": 16},
