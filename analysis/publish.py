@@ -42,7 +42,7 @@ def publish(folder: Path, studies: Sequence[Path]) -> None:
 
 
 def analysed(frame: pd.DataFrame) -> Analysis:
-    """Beside what is published where runs are under its recipe."""
+    """What some runs say; beside what is published where any are under its recipe."""
     return analyse(frame, Choice(published=any(not published.departures(runs) for _, runs in distinct(frame).groupby("setting"))))
 
 

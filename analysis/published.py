@@ -9,12 +9,7 @@ from analysis.names import text
 from analysis.row import OF_GROUPS
 from analysis.sheet import Sheet, interval
 from analysis.statistics import Estimate, estimate, welch
-from analysis.table import Entry, Table, labels
-from mtlsweep.protocol.rules import SETTING
-from mtlsweep.runs.signature import dotted
-
-# The recipe under which accuracies were published, by dotted key: the benchmark's; where all images are taken, data.seed chooses nothing.
-RECIPE = {key: value for key, value in dotted({group: SETTING[group] for group in ("data", "schedule")}).items() if key != "data.seed"}
+from analysis.table import RECIPE, Entry, Table, labels
 
 # Strategies that are what was published under another one's name, which stands in the file with what differs; and what is not known of it.
 PUBLISHED_AS = {"pcgrad_mlsbench": "pcgrad", "pcgrad_mlsbench_walked": "pcgrad"}

@@ -21,10 +21,8 @@ _FIRST_LOSSES = ("fine_only", "equal")
 # States without an accuracy that counts, in the order they are named; completed is the only other one.
 _ABSENT = ("failed", "diverged", "interrupted", "running", "pending")
 
-# Settings that a title names even where nothing differs, for an option's name does not say that they were changed: how long it was trained
-# on how much, and of the recipe what is not the benchmark's.
-_TITLE_SETTINGS = ("schedule.epochs", "data.train_size", "data.test_size", "data.validation")
-_RECIPE = dotted({"schedule": SETTING["schedule"]})
+# The recipe under which accuracies were published, by dotted key: the benchmark's; where all images are taken, data.seed chooses nothing.
+RECIPE = {key: value for key, value in dotted({group: SETTING[group] for group in ("data", "schedule")}).items() if key != "data.seed"}
 
 # What of a run's engine does not tell it from others': graphs and which of several like devices it was, which change no number, and how
 # many threads, of which every machine has its own number.
@@ -221,8 +219,10 @@ def titles(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def _in_title(settings: Settings) -> list[str]:
-    told = [key for key in _TITLE_SETTINGS if text(settings.get(key)) not in ("null", "0")]
-    return told + [key for key, value in _RECIPE.items() if key not in told and text(settings.get(key)) not in ("null", text(value))]
+    """Settings that a title names even where nothing differs: how long was trained, and what is not the benchmark's recipe, for an option's
+    name does not say that it was changed. (Data have their name already.)"""
+    known = {key: text(settings.get(key)) for key in ("schedule.epochs", *RECIPE) if key != "data.name"}
+    return [key for key, value in known.items() if value != "null" and (key == "schedule.epochs" or value != text(RECIPE[key]))]
 
 
 def differing(runs: pd.DataFrame) -> list[str]:
