@@ -6,6 +6,7 @@ from torch.nn.functional import max_pool2d
 
 from mtlsweep.train.kernels import norm_relu_pool
 from mtlsweep.train.kernels.fused_backward import Slopes
+from mtlsweep.train.kernels.fused_forward import Forward
 
 
 def executed(channels: int, size: int, window: int, count: int, precision: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:
@@ -25,13 +26,14 @@ def executed(channels: int, size: int, window: int, count: int, precision: torch
     with torch.no_grad():
         statistics = norm_relu_pool.statistics(raw, norm, ticket)
         output = norm_relu_pool.output(raw, statistics[0], statistics[2], norm.bias, window)
+        made = Forward(raw, statistics, output)
         slopes = Slopes(*(torch.empty(2, *shape, device=device) for shape in ((2, channels), (channels,), (channels,))))
-        norm_relu_pool.enter(arrives, raw, statistics, norm.bias, window, slopes, ticket)
-        of_raw = norm_relu_pool.differentiate(arrives, raw, statistics, norm.bias, window, slopes)
+        norm_relu_pool.enter(arrives, made, norm.bias, window, slopes, ticket)
+        of_raw = norm_relu_pool.differentiate(arrives, made, norm.bias, window, slopes)
     given = {"raw": raw, "arrives": arrives, "scale": norm.weight.detach(), "shift": norm.bias.detach()}
-    made = {"mean": statistics[0], "reciprocal deviation": statistics[1], "output": output, "of raw": of_raw}
-    made |= {"of weight": slopes.weight, "of bias": slopes.bias}
-    return given | made | dict(norm.named_buffers()) | {"ticket": ticket}
+    found = {"mean": statistics[0], "reciprocal deviation": statistics[1], "output": output, "of raw": of_raw}
+    found |= {"of weight": slopes.weight, "of bias": slopes.bias}
+    return given | found | dict(norm.named_buffers()) | {"ticket": ticket}
 
 
 def expected(found: dict[str, torch.Tensor], window: int) -> dict[str, tuple[torch.Tensor, float]]:

@@ -5,9 +5,11 @@ import json
 from copy import deepcopy
 from random import Random
 
+import fused_window
+import small_images
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, cross_entropy, max_pool2d
+from torch.nn.functional import conv2d, cross_entropy
 from triton.runtime.interpreter import interpreter_builder
 
 from mtlsweep.data import Augmentation, normalize
@@ -15,7 +17,7 @@ from mtlsweep.data.dataset import Split
 from mtlsweep.models import TwoHeads, resnet
 from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
-from mtlsweep.train.kernels import few_channels, few_places, fused_backward, fused_forward, norm_relu_pool, two_losses
+from mtlsweep.train.kernels import few_channels, few_places, fused_forward, norm_relu_pool, two_losses
 from mtlsweep.train.kernels.crop_flip import crop_flip
 from mtlsweep.train.two_gradients import flat
 
@@ -53,25 +55,10 @@ def stack() -> TwoHeads:
 
 
 def places_errors(size: int, count: int) -> dict[str, float]:
-    """Of the convolutions of small images, and of two gradients of their weights at once."""
-    random = torch.Generator().manual_seed(0)
-
-    def drawn(batch: int, channels: int) -> torch.Tensor:
-        return torch.randn(batch, channels, size, size, generator=random).to(memory_format=torch.channels_last)
-
-    images, weights = drawn(count, 128), torch.randn(256, 128, 3, 3, generator=random).to(memory_format=torch.channels_last)
-    exact = [tensor.double().requires_grad_() for tensor in (images, weights)]
-    expected = conv2d(exact[0], exact[1], padding=1)
-    arrives = drawn(2 * count, 256)
-    first, second = (torch.autograd.grad(expected, exact, one.double(), retain_graph=True) for one in arrives.split(count))
-    vectors = torch.empty(2, weights.numel() + 1)[:, :-1]
-    few_places.weight_gradient(images, arrives, vectors)
-    of_weights = vectors.view(2, 256, 3, 3, 128).permute(0, 1, 4, 2, 3)
-    return {
-        "convolution": _error(few_places.convolve(images, weights), expected),
-        "images": _error(few_places.input_gradient(arrives, weights), torch.cat([first[0], second[0]])),
-        "weights": _error(of_weights, torch.stack([first[1], second[1]])),
-    }
+    """Of the convolutions of small images."""
+    drawn = small_images.drawn(128, 256, size, count, torch.float32, torch.device("cpu"))
+    found = zip(small_images.executed(*drawn).items(), small_images.expected(*drawn).values(), strict=True)
+    return {name: _error(one, value) for (name, one), value in found}
 
 
 def trunk_errors(model: TwoHeads, kind: type[FusedTrunk | FusedStack], size: int) -> dict[str, float]:
@@ -117,26 +104,12 @@ def trunk_errors(model: TwoHeads, kind: type[FusedTrunk | FusedStack], size: int
 
 
 def window_errors(window: int) -> dict[str, float]:
-    """Of what becomes of a convolution's result that has few values, many of which are therefore alike in a window, and of its gradient."""
-    random = torch.Generator().manual_seed(0)
-
-    def drawn(*shape: int) -> torch.Tensor:
-        return torch.randint(-2, 3, shape, generator=random).float()
-
-    raw, (scale, bias) = drawn(3, 64, 6, 6).contiguous(memory_format=torch.channels_last), drawn(2, 64)
-    norm = nn.BatchNorm2d(64)
-    norm.weight.data, norm.bias.data = scale + 0.5, bias
-    given = raw.double().requires_grad_()
-    expected = max_pool2d(deepcopy(norm).double()(given).relu(), window)
-    arrives = drawn(*expected.shape).contiguous(memory_format=torch.channels_last)
-    (wanted,) = torch.autograd.grad(expected, given, arrives.double())
-    ticket = torch.zeros(1, dtype=torch.int32)
-    statistics = norm_relu_pool.statistics(raw, norm, ticket)
-    found = norm_relu_pool.output(raw, statistics[0], statistics[2], norm.bias, window)
-    slopes = fused_backward.Slopes(*(torch.empty(1, *shape) for shape in ((2, 64), (64,), (64,))))
-    norm_relu_pool.enter(arrives, raw, statistics, norm.bias, window, slopes, ticket)
-    gradient = norm_relu_pool.differentiate(arrives, raw, statistics, norm.bias, window, slopes)
-    return {"output": _error(found, expected), "gradient": _error(gradient, wanted)}
+    """Of what lies between two convolutions. Values have steps, by which many are alike in a window."""
+    found = fused_window.executed(64, 6, window, 3, torch.float32, torch.device("cpu"))
+    expected = fused_window.expected(found, window)
+    return {name: _error(found[name], value) for name, (value, _) in expected.items() if name != "ticket"} | {
+        "ticket": float(found["ticket"].sum())
+    }
 
 
 def heads_errors(images: int, features: int, classes: tuple[int, int]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 import fused_layer
 import fused_window
 import pytest
+import small_images
 import torch
 from conftest import EVERY_EPOCH, TINY, CommandLine, finish, start
 from recorded import BATCH, CPU, EPOCHS, Trained, built_in_images, ended, every_kind, make, plain_engine, refuses, tiny
@@ -26,7 +27,6 @@ from mtlsweep.train.engine import Engine
 from mtlsweep.train.fused_heads import FusedHeads
 from mtlsweep.train.fused_stack import FusedStack
 from mtlsweep.train.fused_trunk import FusedTrunk
-from mtlsweep.train.kernels import few_places
 from mtlsweep.train.network import Batch, Losses, Network
 from mtlsweep.train.programs import step_program
 from mtlsweep.train.resident import Resident
@@ -198,27 +198,11 @@ def test_what_lies_between_convolutions_is_that_of_double_precision(
 @pytest.mark.parametrize("images_a_step", [128, 80, 1])
 @pytest.mark.parametrize(("inputs", "outputs", "size"), [(256, 512, 4), (512, 512, 4), (512, 512, 2)])
 def test_convolutions_of_small_images_are_those_of_double_precision(inputs: int, outputs: int, size: int, images_a_step: int) -> None:
-    random = torch.Generator(GPU).manual_seed(0)
-
-    def drawn(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, device=GPU, generator=random).bfloat16().contiguous(memory_format=torch.channels_last)
-
-    images, weights = drawn(images_a_step, inputs, size, size), drawn(outputs, inputs, 3, 3)
-    arrives = drawn(2 * images_a_step, outputs, size, size)
-    exact = [tensor.double().requires_grad_() for tensor in (images, weights)]
-    expected = nn.functional.conv2d(exact[0], exact[1], None, 1, 1)
-    both = [torch.autograd.grad(expected, exact, one.double(), retain_graph=True) for one in arrives.split(images_a_step)]
-    wanted = [expected.detach(), torch.cat([of_images for of_images, _ in both]), torch.stack([of_weights for _, of_weights in both])]
-
-    def found() -> list[torch.Tensor]:
-        vectors = torch.empty(2, weights.numel(), device=GPU)
-        few_places.weight_gradient(images, arrives, vectors)
-        of_weights = vectors.view(2, outputs, 3, 3, inputs).permute(0, 1, 4, 2, 3)
-        return [few_places.convolve(images, weights), few_places.input_gradient(arrives, weights), of_weights]
-
-    for one, other, right, tolerance in zip(found(), found(), wanted, (4e-3, 4e-3, 1e-5), strict=True):
-        assert one.equal(other)
-        assert (one.double() - right).norm() < tolerance * right.norm()
+    drawn = small_images.drawn(inputs, outputs, size, images_a_step, torch.bfloat16, GPU)
+    first, second = small_images.executed(*drawn), small_images.executed(*drawn)
+    for (name, right), tolerance in zip(small_images.expected(*drawn).items(), (4e-3, 4e-3, 1e-5), strict=True):
+        assert first[name].equal(second[name]), name
+        assert (first[name].double() - right).norm() < tolerance * right.norm(), name
 
 
 @pytest.mark.parametrize("images_a_step", [128, 80])

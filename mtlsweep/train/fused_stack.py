@@ -88,7 +88,7 @@ class FusedStack(Trunk):
         held = []  # until they have been read
         entered = _from_pool(arrives, made[-1].output)
         for i in reversed(range(len(made))):
-            of_norm = (made[i].raw, made[i].statistics, self.layers[i].norm.bias, self.layers[i].window, slopes[i])
+            of_norm = (made[i], self.layers[i].norm.bias, self.layers[i].window, slopes[i])
             norm_relu_pool.enter(entered, *of_norm, self.ticket)
             gradient = norm_relu_pool.differentiate(entered, *of_norm)
             held.append(gradient)
@@ -102,7 +102,8 @@ class FusedStack(Trunk):
         few_channels.weight_gradient_parts(images, gradient, 1, parts)
         weight_sums.add(parts, self.plan(len(images), [of_first]), vectors)
         self._aside.join()
-        belong = [parts_of(vector, self.parameters)[3 * i] for i, ones in found.items() for vector in vectors[: len(ones)]]
+        each = [parts_of(vector, self.parameters) for vector in vectors]
+        belong = [one[3 * i] for i, ones in found.items() if ones for one in each]
         if belong:
             torch._foreach_copy_(belong, [*chain(*found.values())])
         self._aside.leave()
@@ -122,9 +123,9 @@ class FusedStack(Trunk):
         from mtlsweep.train.kernels import few_places
 
         weights = self._rounded[i - 1]
-        return (
-            few_places.convolve(images, weights) if few_places.fit(images, weights) else _channels_last(conv2d(images, weights, padding=1))
-        )
+        if few_places.fit(images, weights):
+            return few_places.convolve(images, weights)
+        return _channels_last(conv2d(images, weights, padding=1))
 
     def _of_images(self, gradient: torch.Tensor, i: int) -> torch.Tensor:
         from mtlsweep.train.kernels import few_channels, few_places
@@ -148,8 +149,8 @@ class FusedStack(Trunk):
 
 def _differentiate(gradient: torch.Tensor, images: torch.Tensor, weights: torch.Tensor, asked: tuple[bool, bool, bool]) -> Any:
     """A convolution's gradients of images, weights and bias, where asked for."""
-    plain = ((1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # stride, padding, dilation; not transposed, its padding; groups
-    return torch.ops.aten.convolution_backward(gradient, images, weights, None, *plain, asked)
+    how = ((1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # stride, padding, dilation; not transposed, its padding; groups
+    return torch.ops.aten.convolution_backward(gradient, images, weights, None, *how, asked)
 
 
 def _from_pool(arrives: torch.Tensor, output: torch.Tensor) -> torch.Tensor:

@@ -72,11 +72,11 @@ def correlation(kind: str, given: torch.Tensor, weights: torch.Tensor, result: t
     ("input_gradient")."""
     forward = kind == "convolve"
     tiles = _tiles(kind, weights.shape[1], len(weights))
-    strides = _strides(weights if forward else weights.transpose(0, 1))  # what comes in is what went out
+    of_weights = strides(weights if forward else weights.transpose(0, 1))  # what comes in is what went out
     rows, inputs = result.numel() // result.shape[1], given.shape[1]
     how = {"DOWN": stride if forward else 1, "UP": 1 if forward else stride, "FLIP": not forward}
     terms = inputs if inputs >= LEAST else triton.next_power_of_2(9 * inputs)
-    constants = {**_sizes(given, result), **strides, **how, "BLOCK_K": terms, **tiles}
+    constants = {**_sizes(given, result), **of_weights, **how, "BLOCK_K": terms, **tiles}
     up, pixels = how["UP"], len(result)
     for size in result.shape[2:]:
         pixels *= triton.cdiv(size, up)
@@ -115,7 +115,7 @@ def weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch
     of_sum = _tiles("sum", inputs, outputs)
     result = torch.empty_like(weights, dtype=torch.float32)
     _weight_gradient_sum[(triton.cdiv(9 * inputs * outputs, of_sum["BLOCK"]),)](
-        parts, result, COUNT=count, CI=inputs, CO=outputs, **_strides(result), **of_sum
+        parts, result, COUNT=count, CI=inputs, CO=outputs, **strides(result), **of_sum
     )
     return result
 
@@ -162,7 +162,8 @@ def _sizes(given: torch.Tensor, result: torch.Tensor) -> dict[str, int]:
     return dict(zip(("CI", "HI", "WI", "CO", "HO", "WO"), (*given.shape[1:], *result.shape[1:]), strict=True))
 
 
-def _strides(weights: torch.Tensor) -> dict[str, int]:
+def strides(weights: torch.Tensor) -> dict[str, int]:
+    """Constants of a kernel."""
     return dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), weights.stride(), strict=True))
 
 

@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from mtlsweep.train.kernels.early import BEGINS, wait
-from mtlsweep.train.kernels.few_channels import empty
+from mtlsweep.train.kernels.few_channels import empty, strides
 
 # Of a tile: images, channels that come out, channels that go in at once; by the number of an image's pixels. Not tuned yet: so that a
 # mini-batch of 128 has 128 programs for the 132 multiprocessors of an H200, with 512 channels.
@@ -59,9 +59,10 @@ def _launch(given: torch.Tensor, weights: torch.Tensor, outputs: int, flip: bool
     result = empty((len(given), outputs, *given.shape[2:]), given.dtype, given)
     places = given.shape[2] * given.shape[3]
     tiles = TILES[min(size for size in TILES if size >= places)]
-    strides = dict(zip(("W_OUT", "W_IN", "W_R", "W_S"), weights.stride(), strict=True))
     grid = (places, triton.cdiv(len(given), tiles["BLOCK_B"]), outputs // tiles["BLOCK_N"])
-    _convolve_places[grid](*(given, weights, result, len(given)), **_sizes(given), CO=outputs, **strides, FLIP=flip, **tiles, **BEGINS)
+    _convolve_places[grid](
+        *(given, weights, result, len(given)), **_sizes(given), CO=outputs, **strides(weights), FLIP=flip, **tiles, **BEGINS
+    )
     return result
 
 

@@ -1,4 +1,4 @@
-"""BatchNorm in training, ReLU and, where there is one, a 2 x 2 max pooling, of the result of a convolution that is another library's: two
+"""BatchNorm in training, ReLU and, where there is one, a 2 x 2 max pooling, of the result of a convolution that makes no sums itself: two
 Triton kernels forward and two backward.
 
 Names and layouts are those of `fused_forward` and `fused_backward`, whose sums over pixels these are; here `output` is what has come out
@@ -14,7 +14,7 @@ from torch import nn
 from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.few_channels import empty
 from mtlsweep.train.kernels.fused_backward import Slopes, slopes_of_parts
-from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, at_once, elementwise, relu, sizes, statistics_of_parts
+from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Forward, at_once, elementwise, relu, sizes, statistics_of_parts
 from mtlsweep.train.kernels.last import is_last
 
 # A program sums so many channels, and has so many pixels at once, or half as many windows.
@@ -55,23 +55,15 @@ def output(raw: torch.Tensor, mean: torch.Tensor, factor: torch.Tensor, bias: to
     return result
 
 
-def enter(
-    gradient: torch.Tensor,
-    raw: torch.Tensor,
-    statistics: torch.Tensor,
-    bias: torch.Tensor,
-    window: int,
-    slopes: Slopes,
-    ticket: torch.Tensor,
-) -> None:
+def enter(gradient: torch.Tensor, made: Forward, bias: torch.Tensor, window: int, slopes: Slopes, ticket: torch.Tensor) -> None:
     """Sum K gradients of an output, `(K B, O, H / window, W / window)`, as far as they pass pooling and ReLU, into slopes."""
-    channels, count = raw.shape[1], len(slopes.means)
+    raw, channels, count = made.raw, made.raw.shape[1], len(slopes.means)
     rows = gradient.numel() // channels // count
     pixels = PIXELS // window
     grid, each = _cut(rows, channels, pixels)
     parts = torch.empty((count, grid[0], 2, channels), dtype=torch.float32, device=raw.device)
     _enter_window[(*grid, count)](
-        *(gradient, raw, statistics, bias, parts, ticket, *slopes, slopes.weight.stride(0)),
+        *(gradient, raw, made.statistics, bias, parts, ticket, *slopes, slopes.weight.stride(0)),
         *(rows, raw.numel() // channels, each),
         **sizes(raw),
         WINDOW=window,
@@ -79,14 +71,12 @@ def enter(
     )
 
 
-def differentiate(
-    gradient: torch.Tensor, raw: torch.Tensor, statistics: torch.Tensor, bias: torch.Tensor, window: int, slopes: Slopes
-) -> torch.Tensor:
+def differentiate(gradient: torch.Tensor, made: Forward, bias: torch.Tensor, window: int, slopes: Slopes) -> torch.Tensor:
     """The same gradients -> those of `raw`, `(K B, O, H, W)`. `slopes`: as `enter` left it."""
-    count = len(slopes.means)
+    raw, count = made.raw, len(slopes.means)
     result = empty((count * len(raw), *raw.shape[1:]), raw.dtype, raw)
     _differentiate_window[(*elementwise(gradient[: len(raw)]), count)](
-        *(gradient, raw, statistics, bias, slopes.means, result, gradient.numel() // count),
+        *(gradient, raw, made.statistics, bias, slopes.means, result, gradient.numel() // count),
         **sizes(raw),
         WINDOW=window,
         BLOCK=ELEMENTWISE,
@@ -262,16 +252,21 @@ def _chosen(  # type: ignore[no-untyped-def]
     WINDOW: tl.constexpr,
 ) -> tuple[tl.tensor, tl.tensor, tl.tensor]:
     """Pixels p and channels n of an output; how far the `raw` that each is made of is from the mean, and where in its window that lies: of
-    several alike the first, as in torch. Values are rounded as torch's are before they are compared."""
-    distance = tl.load(raw + _pixel(p, 0, H, W, WINDOW) * C + n, mask=here, other=0.0).to(tl.float32) - mean
-    value = relu(distance * factor + bias).to(raw.dtype.element_ty).to(tl.float32)
+    several alike the first, as in torch."""
+    distance, value = _passed(raw, _pixel(p, 0, H, W, WINDOW) * C + n, here, mean, factor, bias)
     chosen = tl.zeros(value.shape, dtype=tl.int32)
     for one in tl.static_range(1, WINDOW * WINDOW):
-        other = tl.load(raw + _pixel(p, one, H, W, WINDOW) * C + n, mask=here, other=0.0).to(tl.float32) - mean
-        of_other = relu(other * factor + bias).to(raw.dtype.element_ty).to(tl.float32)
+        other, of_other = _passed(raw, _pixel(p, one, H, W, WINDOW) * C + n, here, mean, factor, bias)
         larger = (of_other > value) | (of_other != of_other)
         distance, value, chosen = tl.where(larger, other, distance), tl.where(larger, of_other, value), tl.where(larger, one, chosen)
     return value, distance, chosen
+
+
+@triton.jit
+def _passed(raw, place, here, mean, factor, bias) -> tuple[tl.tensor, tl.tensor]:  # type: ignore[no-untyped-def]
+    """How far what lies in places of `raw` is from the mean, and what ReLU makes of it, rounded as torch's is before a pool compares it."""
+    distance = tl.load(raw + place, mask=here, other=0.0).to(tl.float32) - mean
+    return distance, relu(distance * factor + bias).to(raw.dtype.element_ty).to(tl.float32)
 
 
 @triton.jit
