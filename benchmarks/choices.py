@@ -31,6 +31,7 @@ CPU: dict[str, Options] = {
     "ours, bf16 contiguous": options("bf16", channels_last=False, compiled=False),
     "ours, bf16 channels_last": options("bf16", channels_last=True, compiled=False),
     "ours, bf16 channels_last compiled": options("bf16", channels_last=True, compiled=True),
+    "ours, bf16 channels_last fused": options("bf16", channels_last=True, compiled=False, fused=True),
 }
 CUDA: dict[str, Options] = {
     "ours, fp32 contiguous": options("fp32", channels_last=False, compiled=False),

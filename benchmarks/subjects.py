@@ -18,6 +18,7 @@ from mtlsweep.models import TwoHeads
 from mtlsweep.randomness import seeded_torch, stream
 from mtlsweep.runs.provenance import code_version
 from mtlsweep.settings import build, check_call
+from mtlsweep.train import host_trunk
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.convolutions import take_over
 from mtlsweep.train.engine import Engine, device_name, resolve
@@ -164,6 +165,9 @@ class Ours:
         if not (engine.triton or engine.fused):
             return engine
         model = network(self.network)
+        if engine.device.type == "cpu":
+            fused = host_trunk.fits(model.trunk)
+            return replace(engine, fused=fused, compile=engine.compile and not fused)
         fused = engine.fused and fits(model)
         wholly = engine.triton and fused and fits_wholly(model, engine.compile)
         triton = engine.triton and (wholly or few_channels(self.network))

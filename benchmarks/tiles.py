@@ -22,6 +22,7 @@ from torch import nn
 from benchmarks import machine
 from benchmarks.section import Row, Section
 from mtlsweep.errors import summary
+from mtlsweep.train.trunk import Forward, Slopes
 
 LAUNCHES, REPLAYS, ROUNDS = 20, 5, 5
 # Layers of a ResNet: channels in and out, size of what comes in, stride.
@@ -112,8 +113,8 @@ def launcher(candidate: Candidate, batch: int, device: torch.device, precision: 
             weight_sums.add(parts, planned, result)
 
         return launch
-    made = fused_forward.Forward(images(inputs, size), torch.rand(3, inputs, device=device), given)
-    slopes = fused_backward.Slopes(torch.empty(1, 2, inputs, device=device), *torch.empty(2, 1, inputs, device=device))
+    made = Forward(images(inputs, size), torch.rand(3, inputs, device=device), given)
+    slopes = Slopes(torch.empty(1, 2, inputs, device=device), *torch.empty(2, 1, inputs, device=device))
     return lambda: fused_backward.enter(arrives, weights, stride, None, made, slopes, ticket)
 
 

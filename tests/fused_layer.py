@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
+from mtlsweep.train.trunk import Forward, Slopes
+
 
 class Drawn(NamedTuple):
     """Random numbers, bf16 and channels last where they are images.
@@ -56,20 +58,18 @@ def executed(given: Drawn) -> dict[str, torch.Tensor]:
     output = fused_forward.finish(raw, statistics, given.norm, fused_forward.Beside(given.beside, 1, 0))
     found["output"] = output
     slopes = [torch.empty_like(statistics[None, :2]), *(torch.empty_like(statistics[:1]) for _ in range(2))]
-    made = fused_forward.Forward(raw, statistics, output)
+    made = Forward(raw, statistics, output)
     pooled = given.arrives.float().mean((2, 3)).bfloat16()
-    found["entered"] = fused_backward.enter_from_pool(pooled, made, fused_backward.Slopes(*slopes), ticket)
+    found["entered"] = fused_backward.enter_from_pool(pooled, made, Slopes(*slopes), ticket)
     found |= {"of weight": slopes[1][0], "of bias": slopes[2][0]}
-    found["of raw"] = fused_backward.differentiate(found["entered"], made, fused_backward.Slopes(*slopes))
+    found["of raw"] = fused_backward.differentiate(found["entered"], made, Slopes(*slopes))
     if given.before is not None:
         channels, stride = given.layer.in_channels, given.layer.stride[0]
         earlier = torch.stack([given.before.float().mean((0, 2, 3)), *torch.ones(2, channels, device=raw.device)])
         slopes = [torch.empty_like(earlier[None, :2]), *(torch.empty_like(earlier[:1]) for _ in range(2))]
         beside = fused_forward.Beside(given.arrives, stride, (given.layer.out_channels - channels) // 2)
-        through = fused_forward.Forward(given.before, earlier, given.images)
-        found["entered before"] = fused_backward.enter(
-            given.arrives, given.layer.weight, stride, beside, through, fused_backward.Slopes(*slopes), ticket
-        )
+        through = Forward(given.before, earlier, given.images)
+        found["entered before"] = fused_backward.enter(given.arrives, given.layer.weight, stride, beside, through, Slopes(*slopes), ticket)
         found |= {"of weight before": slopes[1][0], "of bias before": slopes[2][0]}
     return found | {"ticket": ticket}
 

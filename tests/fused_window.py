@@ -5,8 +5,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d
 
 from mtlsweep.train.kernels import norm_relu_pool
-from mtlsweep.train.kernels.fused_backward import Slopes
-from mtlsweep.train.kernels.fused_forward import Forward
+from mtlsweep.train.trunk import Forward, Slopes
 
 
 def executed(channels: int, size: int, window: int, count: int, precision: torch.dtype, device: torch.device) -> dict[str, torch.Tensor]:

@@ -228,13 +228,13 @@ def test_bf16_where_it_is_no_gain_is_said(known: dict[str, str], said: list[str]
 
 
 def test_triton_that_was_asked_for_and_cannot_be_had_is_said() -> None:
-    asked, without = AUTO | {"triton": True}, replace(resolve(AUTO), device=torch.device("cuda"))
+    asked, without = AUTO | {"triton": True}, replace(resolve(AUTO), device=torch.device("cuda"), fused=False)
     (line,) = notes(asked, without)
     assert line.startswith("note: engine.triton=true: takes a GPU, bf16")
     assert notes(asked, replace(without, triton=True)) == notes(AUTO, without) == []
     fused = AUTO | {"fused": True}
-    (line,) = notes(fused, replace(without, triton=True))
-    assert line.startswith("note: engine.fused=true: takes a GPU, bf16, channels last and a multiple of 64 features")
+    (line,) = notes(fused, replace(without, triton=True, fused=False))
+    assert line.startswith("note: engine.fused=true: takes channels last, and on a GPU bf16 and a multiple of 64 features")
     assert notes(fused, replace(without, triton=True, fused=True)) == []
 
 

@@ -93,7 +93,10 @@ def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, heads: bool,
     """Kernels for the model's heads, where a strategy leaves their losses' graphs alone, and for its trunk where they do it."""
     from mtlsweep.train import fused
 
-    made = fused.fuse(model, torch.bfloat16, engine.triton, heads, engine.compile) if fused.fits(model) else None
+    if engine.device.type == "cpu":
+        made = fused.fuse_on_host(model, torch.bfloat16 if engine.precision == "bf16" else torch.float32)
+    else:
+        made = fused.fuse(model, torch.bfloat16, engine.triton, heads, engine.compile) if fused.fits(model) else None
     if made is None:
         return None
 
@@ -111,7 +114,7 @@ def _works(attempt: Callable[[], None], what: str, whose: str, say: Callable[[st
     except Exception as error:  # of many types
         if memory_ran_out(error):
             raise
-        say(f"warning: {what} in Triton do not work here ({summary(error)}): they are {whose}")
+        say(f"warning: {what} of our own do not work here ({summary(error)}): they are {whose}")
         return False
     return True
 

@@ -1,6 +1,7 @@
 """What a run's arithmetic is done on and in."""
 
 import re
+import sys
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -34,9 +35,10 @@ class Engine:
         compile: whether the trunk is compiled; fused operations round less often.
         graph: whether steps are recorded as CUDA graphs where the strategy allows; that changes no number.
         triton: whether convolutions of few channels are kernels of our own (`few_channels`), which round elsewhere than cuDNN's.
-        fused: whether there are more of these: the heads with their losses (`two_losses`; not for a strategy of a user's) and, with
-            `triton`, all layers: of a ResNet each BatchNorm, shortcut and ReLU beside its convolution (`fused_trunk`), of which nothing is
-            left to be compiled, and of a VGG, with engine.compile=false, all that is between its convolutions (`fused_stack`).
+        fused: whether there are more of these. On a GPU: the heads with their losses (`two_losses`; not for a strategy of a user's) and,
+            with `triton`, all layers: of a ResNet each BatchNorm, shortcut and ReLU beside its convolution (`fused_trunk`), of which
+            nothing is left to be compiled, and of a VGG, with engine.compile=false, all that is between its convolutions (`fused_stack`).
+            On a CPU: all that is between the convolutions of either (`host_trunk`), of which nothing is left to be compiled.
     """
 
     device: torch.device
@@ -77,7 +79,7 @@ class Engine:
         before = {"compile": False, "triton": False, "fused": False}  # of attempts that knew no such option
         kept = {name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile", "triton", "fused")}
         # On another kind of device, which the result tells of, there is no such thing.
-        gone = {} if self.device.type == "cuda" else {"triton": False, "fused": False}
+        gone = {} if self.device.type == "cuda" else {"triton": False}
         return replace(self, **kept | gone)
 
     def apply(self) -> None:
@@ -113,7 +115,7 @@ def resolve(settings: dict[str, Any], steps: int = 0, model: str = "") -> Engine
     can = (device.type, precision, channels_last) == ("cuda", "bf16", True) and _has_bf16_units(device)
     asked = settings["compile"] is not None or model not in AS_ASKED
     triton = can and asked and settings.get("triton") is not False  # which cells that an earlier version froze do not have
-    fused = can and settings.get("fused") is not False
+    fused = (can or _can_on_host(device, channels_last, settings)) and settings.get("fused") is not False
     return Engine(device, precision, channels_last, settings["threads"] or _default_threads(), compiled, graph, triton, fused)
 
 
@@ -131,7 +133,7 @@ def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
         why = "takes a GPU, bf16, channels last and a network of 3 x 3 convolutions of 16 to 64 channels"
         found.append(f"note: engine.triton=true: {why}; convolutions are torch's")
     if settings.get("fused") and not engine.fused:
-        why = "takes a GPU, bf16, channels last and a multiple of 64 features"
+        why = "takes channels last, and on a GPU bf16 and a multiple of 64 features, on a CPU Linux"
         found.append(f"note: engine.fused=true: {why}; layers and heads are torch's")
     if engine.device.type != "cpu":
         return found
@@ -141,6 +143,12 @@ def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
         why = "has no instructions for it, and fp32 is several times as fast" if processor.lacks_bf16() else "is not known to gain by it"
         found.append(f"note: engine.precision=bf16: this processor {why}")
     return found
+
+
+def _can_on_host(device: torch.device, channels_last: bool, settings: dict[str, Any]) -> bool:
+    """Whether layers can be fused on a CPU, and are not asked to be compiled in place of that."""
+    asked = settings.get("fused") or not settings["compile"]
+    return bool(asked) and device.type == "cpu" and channels_last and sys.platform == "linux"
 
 
 @cache

@@ -3,7 +3,7 @@
 import torch
 
 from mtlsweep.models import TwoHeads
-from mtlsweep.train import fused_heads, fused_stack, fused_trunk
+from mtlsweep.train import fused_heads, fused_stack, fused_trunk, host_trunk
 from mtlsweep.train.compilation import untouched
 from mtlsweep.train.network import Batch, Fused, Network
 from mtlsweep.train.trunk import Trunk
@@ -26,6 +26,13 @@ def fits_wholly(model: TwoHeads, compiled: bool = False) -> bool:
     measured."""
     trunk = model.trunk
     return fits(model) and (fused_trunk.fits(trunk) or (not compiled and fused_stack.fits(trunk))) and not _hooked(model)
+
+
+def fuse_on_host(model: TwoHeads, precision: torch.dtype) -> Fused | None:
+    """The kernels for a model on a processor, channels last, if its trunk's layers are such as they can do. Its heads stay as they are, and
+    so does the model. Arguments as of `fuse`."""
+    fits = host_trunk.fits(model.trunk) and not _hooked(model)
+    return Fused(host_trunk.HostTrunk(model.trunk, precision), None) if fits else None
 
 
 def fuse(model: TwoHeads, precision: torch.dtype, layers: bool, heads: bool = True, compiled: bool = False) -> Fused | None:

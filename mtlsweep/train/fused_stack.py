@@ -3,7 +3,7 @@ lies between them (`norm_relu_pool`) are kernels of our own."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -11,11 +11,8 @@ from torch.nn.functional import conv2d
 
 from mtlsweep.train import convolutions
 from mtlsweep.train.aside import Aside
-from mtlsweep.train.trunk import Trunk, plain
+from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
 from mtlsweep.train.two_gradients import parts_of
-
-if TYPE_CHECKING:
-    from mtlsweep.train.kernels.fused_forward import Forward
 
 # Channels (in, out) of a first layer, which is convolved by `few_channels`: of an image cuDNN's kernels are several times as slow.
 FIRST = (3, 64)
@@ -63,7 +60,7 @@ class FusedStack(Trunk):
                 last = norm_relu_pool.output(raw, mean, factor, norm.bias, window)
             return last.mean((2, 3))
 
-    def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
+    def forward(self, images: torch.Tensor, moves: bool = True) -> list[Forward]:
         """Implements `Trunk.forward`."""
         from mtlsweep.train.kernels import fused_forward, norm_relu_pool
 
@@ -76,17 +73,17 @@ class FusedStack(Trunk):
             else:
                 raw, statistics = fused_forward.convolve(images, layer, norm, self.precision, self.ticket, moves)
             output = norm_relu_pool.output(raw, statistics[0], statistics[2], norm.bias, window)
-            made.append(fused_forward.Forward(raw, statistics, output))
+            made.append(Forward(raw, statistics, output))
         return made
 
-    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
+    def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
         from mtlsweep.train.kernels import few_channels, norm_relu_pool, weight_sums
 
         vectors, gradients, slopes = self.receiving(made, len(arrives))
         found: dict[int, list[torch.Tensor]] = {}  # by the layer, its weights' where they are not yet where they belong
         held = []  # until they have been read
-        entered = _from_pool(arrives, made[-1].output)
+        entered = from_pool(arrives, made[-1].output)
         for i in reversed(range(len(made))):
             of_norm = (made[i], self.layers[i].norm.bias, self.layers[i].window, slopes[i])
             norm_relu_pool.enter(entered, *of_norm, self.ticket)
@@ -125,7 +122,7 @@ class FusedStack(Trunk):
         weights = self._rounded[i - 1]
         if few_places.fit(images, weights):
             return few_places.convolve(images, weights)
-        return _channels_last(conv2d(images, weights, padding=1))
+        return channels_last(conv2d(images, weights, padding=1))
 
     def _of_images(self, gradient: torch.Tensor, i: int) -> torch.Tensor:
         from mtlsweep.train.kernels import few_channels, few_places
@@ -134,7 +131,7 @@ class FusedStack(Trunk):
         if few_places.fit(gradient, weights):
             return few_places.input_gradient(gradient, weights)
         unread = few_channels.empty((len(gradient), weights.shape[1], *gradient.shape[2:]), gradient.dtype, gradient)
-        return _channels_last(_differentiate(gradient, unread, weights, (True, False, False))[0])
+        return channels_last(differentiate(gradient, unread, weights, (True, False, False))[0])
 
     def _of_weights(self, images: torch.Tensor, gradient: torch.Tensor, i: int, result: torch.Tensor) -> list[torch.Tensor]:
         """Those of K gradients, which may be in the result already, `(K, n)`: then none."""
@@ -144,24 +141,7 @@ class FusedStack(Trunk):
         if few_places.fit(images, weights):
             few_places.weight_gradient(images, gradient, result)
             return []
-        return [_differentiate(one, images, weights, (False, True, False))[1] for one in gradient.split(len(images))]
-
-
-def _differentiate(gradient: torch.Tensor, images: torch.Tensor, weights: torch.Tensor, asked: tuple[bool, bool, bool]) -> Any:
-    """A convolution's gradients of images, weights and bias, where asked for."""
-    how = ((1, 1), (1, 1), (1, 1), False, (0, 0), 1)  # stride, padding, dilation; not transposed, its padding; groups
-    return torch.ops.aten.convolution_backward(gradient, images, weights, None, *how, asked)
-
-
-def _from_pool(arrives: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """K gradients of the mean over an output's pixels, `(K, B, C)` -> those of the output, `(K B, C, H, W)`."""
-    height, width = output.shape[2:]
-    each = (arrives.flatten(0, 1) / (height * width)).to(output.dtype)
-    return _channels_last(each[:, :, None, None].expand(-1, -1, height, width))
-
-
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+        return [differentiate(one, images, weights, (False, True, False))[1] for one in gradient.split(len(images))]
 
 
 def fits(trunk: nn.Module) -> bool:

@@ -8,10 +8,10 @@ from torch import nn
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
-from mtlsweep.train.trunk import Trunk, plain
+from mtlsweep.train.trunk import Forward, Trunk, plain
 
 if TYPE_CHECKING:
-    from mtlsweep.train.kernels.fused_forward import Beside, Forward
+    from mtlsweep.train.kernels.fused_forward import Beside
 
 
 class Shortcut(NamedTuple):
@@ -53,7 +53,7 @@ class FusedTrunk(Trunk):
                 before, last = last, fused_forward.infer(last, layer.convolution, layer.norm, self.precision, beside)
             return last.mean((2, 3))
 
-    def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
+    def forward(self, images: torch.Tensor, moves: bool = True) -> list[Forward]:
         """Implements `Trunk.forward`."""
         from mtlsweep.train.kernels import fused_forward
 
@@ -62,10 +62,10 @@ class FusedTrunk(Trunk):
             given = made[-1].output if made else images
             raw, statistics = fused_forward.convolve(given, layer.convolution, layer.norm, self.precision, self.ticket, moves)
             beside = _beside(layer.shortcut, made[-2].output if layer.shortcut else None)
-            made.append(fused_forward.Forward(raw, statistics, fused_forward.finish(raw, statistics, layer.norm, beside)))
+            made.append(Forward(raw, statistics, fused_forward.finish(raw, statistics, layer.norm, beside)))
         return made
 
-    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
+    def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
         from mtlsweep.train.kernels import few_channels, fused_backward, weight_sums
 

@@ -13,8 +13,6 @@ from mtlsweep.train.once import once
 from mtlsweep.train.two_gradients import parts_of
 
 if TYPE_CHECKING:
-    from mtlsweep.train.kernels.fused_backward import Slopes
-    from mtlsweep.train.kernels.fused_forward import Forward
     from mtlsweep.train.kernels.weight_sums import Summed
 
 # Gradients that one backward pass makes at most.
@@ -22,6 +20,23 @@ AT_ONCE = 2
 
 # K gradients of the features, `(K, B, C)` -> those of all parameters, `(K, P)`, each as `two_gradients.flat` lays it.
 PullBack = Callable[[torch.Tensor], torch.Tensor]
+
+
+class Forward(NamedTuple):
+    """What a layer made of a mini-batch."""
+
+    raw: torch.Tensor
+    statistics: torch.Tensor
+    output: torch.Tensor
+
+
+class Slopes(NamedTuple):
+    """Where the sums of gradients go: `(K, 2, O)`, what BatchNorm takes of them; gradients of its weight and bias, `(K, O)`, whose rows may
+    be apart, both as far."""
+
+    means: torch.Tensor
+    weight: torch.Tensor
+    bias: torch.Tensor
 
 
 class Receiving(NamedTuple):
@@ -35,7 +50,7 @@ class Receiving(NamedTuple):
 
     vectors: torch.Tensor
     parameters: list[torch.Tensor]
-    slopes: "list[Slopes]"
+    slopes: list[Slopes]
 
 
 class Trunk(ABC):
@@ -65,23 +80,27 @@ class Trunk(ABC):
         """Features in training, and what makes of K gradients of them, `(K, B, C)`, those of all parameters (see `backward`)."""
         with torch.no_grad():
             made = self.forward(images)
-            return made[-1].output.mean((2, 3)), lambda arrives: self.backward(images, made, arrives)
+            return self.features_of(made), torch.no_grad()(lambda arrives: self.backward(images, made, arrives))
 
     def features_again(self, images: torch.Tensor) -> torch.Tensor:
         """Features as in training, without gradients and without a trace in BatchNorm's running statistics."""
         with torch.no_grad():
-            return self.forward(images, moves=False)[-1].output.mean((2, 3))
+            return self.features_of(self.forward(images, moves=False))
+
+    def features_of(self, made: Sequence[Forward]) -> torch.Tensor:
+        """The features `(B, C)`, by what `forward` returned."""
+        return made[-1].output.mean((2, 3))
 
     @abstractmethod
     def infer(self, images: torch.Tensor) -> torch.Tensor:
         """Features in evaluation, where BatchNorm goes by its running statistics; without gradients."""
 
     @abstractmethod
-    def forward(self, images: torch.Tensor, moves: bool = True) -> "list[Forward]":
+    def forward(self, images: torch.Tensor, moves: bool = True) -> list[Forward]:
         """What each layer made of a mini-batch, by which BatchNorm's running statistics move or not."""
 
     @abstractmethod
-    def backward(self, images: torch.Tensor, made: "Sequence[Forward]", arrives: torch.Tensor) -> torch.Tensor:
+    def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """The gradients of all parameters, one after another and each in its order in memory: `(K, P)`.
 
         Args:
@@ -90,10 +109,8 @@ class Trunk(ABC):
             arrives: K gradients of the features, at most `AT_ONCE` of them, `(K, B, C)`.
         """
 
-    def receiving(self, made: "Sequence[Forward]", count: int) -> Receiving:
+    def receiving(self, made: Sequence[Forward], count: int) -> Receiving:
         """Memory for so many gradients."""
-        from mtlsweep.train.kernels.fused_backward import Slopes  # loads Triton
-
         vectors = torch.empty(count, self.offsets[-1], dtype=torch.float32, device=self.device)
         gradients = [vectors[:, start:end] for start, end in pairwise(self.offsets)]
         slopes = [
@@ -118,18 +135,36 @@ class _Pass(torch.autograd.Function):
         ctx.trunk = trunk
         # The parameters, for torch to see that they are still the same.
         ctx.save_for_backward(images, *(tensor for one in made for tensor in one), *parameters)
-        return made[-1].output.mean((2, 3))
+        return trunk.features_of(made)
 
     @staticmethod
     @once
     def backward(ctx: Any, arrives: torch.Tensor) -> Any:
-        from mtlsweep.train.kernels.fused_forward import Forward
-
         images, *saved = ctx.saved_tensors
         of_layers = saved[: -len(ctx.trunk.parameters)]
         made = [Forward(*of_layers[start : start + 3]) for start in range(0, len(of_layers), 3)]
         (vector,) = ctx.trunk.backward(images, made, arrives.contiguous()[None])
         return None, None, *parts_of(vector, ctx.trunk.parameters)
+
+
+def differentiate(
+    gradient: torch.Tensor, images: torch.Tensor, weights: torch.Tensor, asked: tuple[bool, bool, bool], stride: int = 1
+) -> Any:
+    """A 3 x 3 convolution's gradients of images, weights and bias, where asked for, by torch."""
+    how = ((stride, stride), (1, 1), (1, 1), False, (0, 0), 1)  # padding, dilation; not transposed, its padding; groups
+    return torch.ops.aten.convolution_backward(gradient, images, weights, None, *how, asked)
+
+
+def from_pool(arrives: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """K gradients of the mean over an output's pixels, `(K, B, C)` -> those of the output, `(K B, C, H, W)`."""
+    height, width = output.shape[2:]
+    each = (arrives.flatten(0, 1) / (height * width)).to(output.dtype)
+    return channels_last(each[:, :, None, None].expand(-1, -1, height, width))
+
+
+def channels_last(images: torch.Tensor) -> torch.Tensor:
+    """The same numbers, lying so."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def plain(norm: nn.BatchNorm2d) -> bool:

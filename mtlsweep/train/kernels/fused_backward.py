@@ -6,25 +6,15 @@ differentiated: its sums over pixels are made there, and what is added for a sho
 Several gradients of the same mini-batch, K of them, take as many launches as one: they lie one after another, `(K B, C, H, W)`.
 """
 
-from typing import NamedTuple
-
 import torch
 import triton
 import triton.language as tl
 
 from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.few_channels import are_pixels, correlated, correlation, empty, tile
-from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, Forward, at_once, beside_of, elementwise, sizes
+from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Beside, at_once, beside_of, elementwise, sizes
 from mtlsweep.train.kernels.last import is_last
-
-
-class Slopes(NamedTuple):
-    """Where the sums of gradients go: `(K, 2, O)`, what BatchNorm takes of them; gradients of its weight and bias, `(K, O)`, whose rows may
-    be apart, both as far."""
-
-    means: torch.Tensor
-    weight: torch.Tensor
-    bias: torch.Tensor
+from mtlsweep.train.trunk import Forward, Slopes
 
 
 def enter_from_pool(gradient: torch.Tensor, made: Forward, slopes: Slopes, ticket: torch.Tensor) -> torch.Tensor:

@@ -34,14 +34,6 @@ class Beside(NamedTuple):
     before: int
 
 
-class Forward(NamedTuple):
-    """What a layer made of a mini-batch."""
-
-    raw: torch.Tensor
-    statistics: torch.Tensor
-    output: torch.Tensor
-
-
 def convolve(
     images: torch.Tensor, layer: nn.Conv2d, norm: nn.BatchNorm2d, precision: torch.dtype, ticket: torch.Tensor, moves: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,9 +13,10 @@ from torch import nn
 
 from mtlsweep.train.kernels.early import BEGINS, wait
 from mtlsweep.train.kernels.few_channels import empty
-from mtlsweep.train.kernels.fused_backward import Slopes, slopes_of_parts
-from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, Forward, at_once, elementwise, relu, sizes, statistics_of_parts
+from mtlsweep.train.kernels.fused_backward import slopes_of_parts
+from mtlsweep.train.kernels.fused_forward import ELEMENTWISE, at_once, elementwise, relu, sizes, statistics_of_parts
 from mtlsweep.train.kernels.last import is_last
+from mtlsweep.train.trunk import Forward, Slopes
 
 # A program sums so many channels, and has so many pixels at once, or half as many windows.
 CHANNELS, PIXELS, WARPS = 64, 128, 8

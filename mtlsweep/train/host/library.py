@@ -1,0 +1,87 @@
+"""C++ of our own, compiled for the processor that executes it when it is first used."""
+
+import ctypes
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from mtlsweep.train import processor
+
+COMPILERS = ("g++", "c++", "clang++")
+OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+
+
+@cache
+def load(source: Path) -> ctypes.CDLL:
+    """A source file as a library. Compiled, which takes a second, it is kept in the user's cache.
+
+    Args:
+        source: which exports `max_threads`, OpenMP's.
+
+    Raises:
+        OSError: there is no compiler.
+        RuntimeError: it failed, or its OpenMP is another than torch's.
+    """
+    compiler = _compiler()
+    built = _cache() / f"{source.stem}-{_key(source, compiler)}.so"
+    if not built.exists():
+        _build(source, compiler, built)
+    library = ctypes.CDLL(str(built))
+    _check_threads(library)
+    return library
+
+
+def _compiler() -> list[str]:
+    """The environment's choice, as of torch's compiler, or the first that there is."""
+    if chosen := os.environ.get("CXX"):
+        return shlex.split(chosen)
+    found = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if found is None:
+        raise FileNotFoundError("no C++ compiler")
+    return [found]
+
+
+def _cache() -> Path:
+    """Where libraries are kept; where nothing can be, a new folder."""
+    given = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(given) if given else Path("~/.cache").expanduser()) / "mtlsweep"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="mtlsweep-"))
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="mtlsweep-"))
+
+
+def _key(source: Path, compiler: list[str]) -> str:
+    """Of all that the result depends on: the machines of a cluster share their cache, and not their instructions."""
+    parts = [source.read_bytes(), *(part.encode() for part in (*compiler, *OPTIONS, *sorted(processor.instructions())))]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _build(source: Path, compiler: list[str], built: Path) -> None:
+    """Whoever comes at the same time sees all of it or nothing."""
+    with tempfile.TemporaryDirectory(dir=built.parent) as folder:
+        new = Path(folder) / built.name
+        done = subprocess.run([*compiler, *OPTIONS, str(source), "-o", str(new)], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{compiler[0]} failed: {done.stderr.strip() or done.returncode}")
+        new.replace(built)
+
+
+def _check_threads(library: ctypes.CDLL) -> None:
+    """Two OpenMPs in a process would have two sets of threads, of which each waits while the other works, and not idly."""
+    before = torch.get_num_threads()
+    try:
+        for count in (before + 1, before):
+            torch.set_num_threads(count)
+            if library.max_threads() != count:
+                raise RuntimeError("the compiler's OpenMP is not torch's")
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,166 @@
+"""A ResNet's or a VGG's trunk on a processor: convolutions are torch's, and what lies between two of them is one kernel of our own forward
+and one backward (`host.norm_relu`)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, pad
+
+from mtlsweep.train import convolutions, fused_stack, fused_trunk
+from mtlsweep.train.fused_trunk import Shortcut
+from mtlsweep.train.host import norm_relu
+from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
+from mtlsweep.train.two_gradients import parts_of
+
+
+class Layer(NamedTuple):
+    """A convolution, its BatchNorm, a shortcut or none, ReLU, and max pooling of a window or, of 1, none."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    shortcut: Shortcut | None
+    window: int
+
+
+class HostTrunk(Trunk):
+    """Both gradients of a strategy that needs two are made side by side: of the images' they are one convolution.
+
+    Args:
+        trunk: one for which `layers_of` finds layers; channels last.
+        precision: of the activations.
+    """
+
+    def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
+        self.layers = layers_of(trunk)
+        super().__init__([layer[:2] for layer in self.layers], precision)
+        self._weights = [layer.convolution.weight for layer in self.layers]
+        rounds = precision != torch.float32
+        self._rounded = [torch.empty_like(weight, dtype=precision, requires_grad=False) for weight in self._weights] if rounds else None
+
+    def features_of(self, made: Sequence[Forward]) -> torch.Tensor:
+        """Implements `Trunk.features_of`: an output is what has not been pooled yet."""
+        return self._pooled(made[-1].output, len(made) - 1).mean((2, 3))
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """Implements `Trunk.infer`."""
+        with torch.no_grad():
+            weights, before, last = self._round(), images, self._prepared(images)
+            for i, layer in enumerate(self.layers):
+                beside = _forth(layer.shortcut, before)
+                before, last = last, self._pooled(norm_relu.infer(_convolve(last, weights[i], layer), layer.norm, beside), i)
+            return last.mean((2, 3))
+
+    def forward(self, images: torch.Tensor, moves: bool = True) -> list[Forward]:
+        """Implements `Trunk.forward`."""
+        weights = self._round()
+        made: list[Forward] = []
+        last = self._prepared(images)
+        for i, layer in enumerate(self.layers):
+            beside = _forth(layer.shortcut, made[-2].output) if layer.shortcut else None
+            made.append(norm_relu.forward(_convolve(last, weights[i], layer), layer.norm, beside, moves))
+            last = self._pooled(made[-1].output, i)
+        return made
+
+    def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
+        """Implements `Trunk.backward`."""
+        vectors = torch.empty(len(arrives), self.offsets[-1])
+        each = [parts_of(vector, self.parameters) for vector in vectors]
+        entered = from_pool(arrives, self._pooled(made[-1].output, len(made) - 1))
+        past: dict[int, torch.Tensor] = {}  # what went through ReLU beside a shortcut, by the layer whose output that takes
+        for i in reversed(range(len(made))):
+            layer = self.layers[i]
+            beside = self._back(i, entered, past)
+            if layer.window > 1:
+                entered = norm_relu.unpool(entered, made[i].output)
+            slopes = (self._part(vectors, 3 * i + 1), self._part(vectors, 3 * i + 2))
+            gradient = norm_relu.backward(entered, beside, made[i], layer.norm, slopes, keeps=layer.shortcut is not None)
+            if layer.shortcut:
+                past[i - 2] = entered
+            given = self._pooled(made[i - 1].output, i - 1) if i else self._prepared(images)
+            entered, *of_weights = self._differentiate(gradient, given, i)
+            for parts, found in zip(each, of_weights, strict=True):
+                parts[3 * i].copy_(found)
+        return vectors
+
+    def _differentiate(self, gradient: torch.Tensor, given: torch.Tensor, i: int) -> list[torch.Tensor]:
+        """K gradients of a layer's convolution: of what it was given, `(K B, C, H, W)`, or nothing of images; of its weights, K of them."""
+        weights = self._weights_of()[i]
+        stride = self.layers[i].convolution.stride[0]
+        parts = gradient.split(len(given))
+        if len(parts) == 1:
+            return [*differentiate(gradient, given, weights, (i > 0, True, False), stride)[:2]]
+        unread = given.new_empty(()).expand(len(gradient), *given.shape[1:])
+        of_images = differentiate(gradient, unread, weights, (True, False, False), stride)[0] if i else gradient
+        return [of_images, *(differentiate(part, given, weights, (False, True, False), stride)[1] for part in parts)]
+
+    def _back(self, i: int, entered: torch.Tensor, past: dict[int, torch.Tensor]) -> torch.Tensor | None:
+        """What has come to a layer's output by a shortcut: to be added, or added already."""
+        came = past.pop(i, None)
+        if came is None:
+            return None
+        shortcut = self.layers[i + 2].shortcut
+        assert shortcut is not None
+        stride, before = shortcut
+        if (stride, before) == (1, 0):
+            return came
+        entered[:, :, ::stride, ::stride] += came[:, before : before + entered.shape[1]]
+        return None
+
+    def _part(self, vectors: torch.Tensor, parameter: int) -> torch.Tensor:
+        return vectors[:, self.offsets[parameter] : self.offsets[parameter + 1]]
+
+    def _weights_of(self) -> Sequence[torch.Tensor]:
+        """The convolutions' weights as they were rounded last."""
+        return self._weights if self._rounded is None else self._rounded
+
+    def _round(self) -> Sequence[torch.Tensor]:
+        if self._rounded is not None:
+            torch._foreach_copy_(self._rounded, self._weights)
+        return self._weights_of()
+
+    def _prepared(self, images: torch.Tensor) -> torch.Tensor:
+        return channels_last(images.to(self.precision))
+
+    def _pooled(self, output: torch.Tensor, i: int) -> torch.Tensor:
+        return norm_relu.pool(output) if self.layers[i].window > 1 else output
+
+
+def _convolve(images: torch.Tensor, weights: torch.Tensor, layer: Layer) -> torch.Tensor:
+    return channels_last(conv2d(images, weights, stride=layer.convolution.stride, padding=1))
+
+
+def _forth(shortcut: Shortcut | None, images: torch.Tensor) -> torch.Tensor | None:
+    """What a shortcut adds: some of the pixels, between channels of zeros."""
+    if shortcut is None or shortcut == (1, 0):
+        return None if shortcut is None else images
+    stride, before = shortcut
+    return channels_last(pad(images[:, :, ::stride, ::stride], (0, 0, 0, 0, before, before)))
+
+
+def fits(trunk: nn.Module) -> bool:
+    """Whether a trunk is a ResNet's or a VGG's all of whose layers the kernels can do."""
+    try:
+        layers = layers_of(trunk)
+    except TypeError:
+        return False
+    return all(_fits(layer) for layer in layers)
+
+
+def _fits(layer: Layer) -> bool:
+    convolution = layer.convolution
+    alike = convolutions.plain(convolution) and convolution.stride in ((1, 1), (2, 2)) and plain(layer.norm)
+    return alike and norm_relu.fits(convolution.out_channels) and convolution.weight.dtype == torch.float32
+
+
+def layers_of(trunk: nn.Module) -> list[Layer]:
+    """The layers of a trunk, in the order in which they are executed.
+
+    Raises:
+        TypeError: it is neither a ResNet's nor a VGG's.
+    """
+    try:
+        return [Layer(*layer, window=1) for layer in fused_trunk.layers_of(trunk)]
+    except TypeError:
+        return [Layer(convolution, norm, None, window) for convolution, norm, window in fused_stack.layers_of(trunk)]
