@@ -195,7 +195,9 @@ def test_settings_reach_the_engine() -> None:
     given = Ours(TINY, CPU, 4, options={"precision": "bf16", "channels_last": False}).choices()
     assert given.startswith("cpu, bf16, channels first, not compiled")
     assert "not compiled" in Ours(TINY, CPU, 4).choices()
-    assert "not compiled" not in Ours("resnet20", CPU, 4).choices()  # what a run of 200 epochs gets
+    assert "fused" not in Ours(TINY, CPU, 4).choices()
+    assert "not compiled, fused" in Ours("resnet20", CPU, 4).choices()  # what a run of 200 epochs gets
+    assert ", compiled" in Ours("resnet20", CPU, 4, options={"fused": False}).choices()
 
 
 def test_what_could_not_be_compiled_is_not_measured_under_the_name_of_what_was(monkeypatch: pytest.MonkeyPatch) -> None:

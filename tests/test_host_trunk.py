@@ -281,7 +281,7 @@ def test_without_a_compiler_layers_are_torchs_and_that_is_said(monkeypatch: pyte
     trainer = built(16, resolve(AUTO), said)
     monkeypatch.undo()
     assert not trainer.engine.fused
-    assert said == ["warning: fused layers of our own do not work here (FileNotFoundError: no C++ compiler): they are torch's"]
+    assert said == ["warning: fused layers in C++ do not work here (FileNotFoundError: no C++ compiler): they are torch's"]
 
 
 def test_a_library_is_compiled_once_and_kept_for_those_who_can_execute_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,17 +83,19 @@ def _taken_over(model: TwoHeads, tried: Sequence[torch.Tensor], engine: Engine, 
             for images in tried:
                 convolutions.try_out(model, images)
 
-    if _works(attempt, "convolutions", "cuDNN's", say):
+    if _works(attempt, "convolutions in Triton", "cuDNN's", say):
         return True
     convolutions.give_back(model)
     return False
 
 
 def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, heads: bool, say: Callable[[str], None]) -> Fused | None:
-    """Kernels for the model's heads, where a strategy leaves their losses' graphs alone, and for its trunk where they do it."""
+    """Kernels of our own: a processor's for the model's trunk; a GPU's for its heads, where a strategy leaves their losses' graphs alone,
+    and for its trunk where they do it."""
     from mtlsweep.train import fused
 
-    if engine.device.type == "cpu":
+    host = on_host(engine)
+    if host:
         made = fused.fuse_on_host(model, torch.bfloat16 if engine.precision == "bf16" else torch.float32)
     else:
         made = fused.fuse(model, torch.bfloat16, engine.triton, heads, engine.compile) if fused.fits(model) else None
@@ -104,7 +106,12 @@ def _fused(model: TwoHeads, tried: Sequence[Batch], engine: Engine, heads: bool,
         for batch in tried:
             fused.try_out(Network(model, engine.autocast), made, batch)
 
-    return made if _works(attempt, "fused layers", "torch's", say) else None
+    return made if _works(attempt, f"fused layers in {'C++' if host else 'Triton'}", "torch's", say) else None
+
+
+def on_host(engine: Engine) -> bool:
+    """Whether kernels are a processor's."""
+    return engine.device.type == "cpu"
 
 
 def _works(attempt: Callable[[], None], what: str, whose: str, say: Callable[[str], None]) -> bool:
@@ -114,7 +121,7 @@ def _works(attempt: Callable[[], None], what: str, whose: str, say: Callable[[st
     except Exception as error:  # of many types
         if memory_ran_out(error):
             raise
-        say(f"warning: {what} of our own do not work here ({summary(error)}): they are {whose}")
+        say(f"warning: {what} do not work here ({summary(error)}): they are {whose}")
         return False
     return True
 

@@ -78,8 +78,8 @@ class Engine:
         """This engine with the numerics of an earlier attempt, so that a resumed run keeps what it began with."""
         before = {"compile": False, "triton": False, "fused": False}  # of attempts that knew no such option
         kept = {name: (before | described)[name] for name in ("precision", "channels_last", "threads", "compile", "triton", "fused")}
-        # On another kind of device, which the result tells of, there is no such thing.
-        gone = {} if self.device.type == "cuda" else {"triton": False}
+        # On another kind of device, which the result tells of, there is no such thing or only its namesake.
+        gone = {} if torch.device(described["device"]).type == self.device.type else {"triton": False, "fused": False}
         return replace(self, **kept | gone)
 
     def apply(self) -> None:

@@ -145,7 +145,7 @@ def fits(trunk: nn.Module) -> bool:
         layers = layers_of(trunk)
     except TypeError:
         return False
-    return all(_fits(layer) for layer in layers)
+    return all(map(_fits, layers)) and sum(layer.window > 1 for layer in layers) <= fused_stack.MOST_POOLED
 
 
 def _fits(layer: Layer) -> bool:
