@@ -17,17 +17,18 @@ from torch import nn
 from torch.nn.functional import batch_norm, cross_entropy, max_pool2d
 from trained import interrupt_after, metrics, result
 
-from mtlsweep.models import TwoHeads, resnet, vgg_bn
+from mtlsweep.models import resnet, vgg_bn
 from mtlsweep.train import build as build_module
-from mtlsweep.train import host_trunk
+from mtlsweep.train import host_trunk, processor
 from mtlsweep.train.batch_norm import count_by_epoch
 from mtlsweep.train.build import build_trainer
 from mtlsweep.train.compilation import untouched
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused import fuse_on_host
-from mtlsweep.train.host import library, norm_relu
+from mtlsweep.train.host import library, norm_relu, weight_gradient
 from mtlsweep.train.network import Batch, Network
+from mtlsweep.train.trunk import channels_last, differentiate
 from mtlsweep.train.two_gradients import TrunkGradients, through
 
 # Relative to the length of what is right: fp32's sums, and a rounding to bf16 or two.
@@ -165,15 +166,42 @@ def test_a_layer_has_the_same_bits_whatever_the_number_of_threads() -> None:
         assert all(one.equal(other) for one, other in zip(found[0], others, strict=True))
 
 
-def narrow_vgg() -> TwoHeads:
-    """Its structure, with 64 channels at most in all but two layers."""
-    return vgg_bn(depth=11)
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (32, 16, 2)])
+@pytest.mark.parametrize(("height", "width", "batch"), [(32, 32, 3), (4, 2, 1), (36, 12, 5)])
+@pytest.mark.usefixtures("threads")
+def test_two_gradients_of_a_convolutions_weights_are_those_in_double_precision(
+    inputs: int, outputs: int, stride: int, height: int, width: int, batch: int
+) -> None:
+    """Also where a processor has no instruction for it, and the kernel is not used."""
+    torch.manual_seed(inputs)
+    torch.set_num_threads(2)
+    layer = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    images = channels_last(torch.randn(batch, inputs, stride * height, stride * width).bfloat16())
+    gradient = channels_last(torch.randn(2 * batch, outputs, height, width).bfloat16())
+    found = torch.full((2, layer.weight.numel() + 3), torch.nan)
+    weight_gradient.weight_gradient(layer, images, gradient, found[:, 2:-1])
+    for arrives, mine in zip(gradient.split(batch), found, strict=True):
+        asked = (False, True, False)
+        expected = differentiate(arrives.double(), images.double(), layer.weight.detach().double(), asked, stride)[1]
+        assert apart(mine[2:-1], expected.permute(0, 2, 3, 1).flatten()) < 1e-6
+        assert mine[[0, 1, -1]].isnan().all()
+
+
+def test_weights_are_differentiated_by_the_kernel_where_it_is_faster() -> None:
+    images = torch.zeros(1, 16, 8, 8, dtype=torch.bfloat16)
+    layer = nn.Conv2d(16, 32, 3, 2, padding=1, bias=False)
+    expected = "avx512_bf16" in processor.instructions() and "amx_bf16" not in processor.instructions()
+    assert weight_gradient.can(layer, images) is expected
+    assert not weight_gradient.can(layer, images.float())
+    assert not weight_gradient.can(layer, images[:, :, :, :6])  # three pixels of the result make no pairs
+    assert not weight_gradient.can(nn.Conv2d(3, 16, 3, padding=1, bias=False), images[:, :3])
+    assert not weight_gradient.can(nn.Conv2d(64, 128, 3, padding=1, bias=False), images)
 
 
 NETWORKS = [
     pytest.param(lambda: resnet(8, 16), id="resnet"),
     pytest.param(lambda: resnet(14, 32), id="wide"),
-    pytest.param(narrow_vgg, id="vgg"),
+    pytest.param(lambda: vgg_bn(11), id="vgg"),
 ]
 PRECISIONS = [
     pytest.param(torch.float32, nullcontext, 1e-2, id="fp32"),

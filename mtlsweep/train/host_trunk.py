@@ -10,7 +10,7 @@ from torch.nn.functional import conv2d, pad
 
 from mtlsweep.train import convolutions, fused_stack, fused_trunk
 from mtlsweep.train.fused_trunk import Shortcut
-from mtlsweep.train.host import norm_relu
+from mtlsweep.train.host import norm_relu, weight_gradient
 from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
 from mtlsweep.train.two_gradients import parts_of
 
@@ -66,7 +66,7 @@ class HostTrunk(Trunk):
     def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
         vectors = torch.empty(len(arrives), self.offsets[-1])
-        each = [parts_of(vector, self.parameters) for vector in vectors]
+        each = [parts_of(vector, self.parameters)[::3] for vector in vectors]
         entered = from_pool(arrives, self._pooled(made[-1].output, len(made) - 1))
         past: dict[int, torch.Tensor] = {}  # what went through ReLU beside a shortcut, by the layer whose output that takes
         for i in reversed(range(len(made))):
@@ -79,21 +79,34 @@ class HostTrunk(Trunk):
             if layer.shortcut:
                 past[i - 2] = entered
             given = self._pooled(made[i - 1].output, i - 1) if i else self._prepared(images)
-            entered, *of_weights = self._differentiate(gradient, given, i)
-            for parts, found in zip(each, of_weights, strict=True):
-                parts[3 * i].copy_(found)
+            self._differentiate_weights(gradient, given, i, self._part(vectors, 3 * i), [parts[i] for parts in each])
+            entered = self._differentiate_images(gradient, given, i) if i else gradient
         return vectors
 
-    def _differentiate(self, gradient: torch.Tensor, given: torch.Tensor, i: int) -> list[torch.Tensor]:
-        """K gradients of a layer's convolution: of what it was given, `(K B, C, H, W)`, or nothing of images; of its weights, K of them."""
-        weights = self._weights_of()[i]
-        stride = self.layers[i].convolution.stride[0]
-        parts = gradient.split(len(given))
-        if len(parts) == 1:
-            return [*differentiate(gradient, given, weights, (i > 0, True, False), stride)[:2]]
+    def _differentiate_weights(
+        self, gradient: torch.Tensor, given: torch.Tensor, i: int, result: torch.Tensor, each: Sequence[torch.Tensor]
+    ) -> None:
+        """K gradients of a layer's weights.
+
+        Args:
+            gradient: of what came out of the convolution, `(K B, O, H / stride, W / stride)`.
+            given: to it, `(B, C, H, W)`.
+            i: the layer's place.
+            result: where they go, `(K, n)`.
+            each: the same K times in the weights' shape.
+        """
+        layer = self.layers[i].convolution
+        if weight_gradient.can(layer, given):
+            weight_gradient.weight_gradient(layer, given, gradient, result)
+            return
+        for place, part in zip(each, gradient.split(len(given)), strict=True):
+            place.copy_(differentiate(part, given, self._weights_of()[i], (False, True, False), layer.stride[0])[1])
+
+    def _differentiate_images(self, gradient: torch.Tensor, given: torch.Tensor, i: int) -> torch.Tensor:
+        """K gradients of what a convolution was given, `(K B, C, H, W)`. Arguments as of `_differentiate_weights`."""
         unread = given.new_empty(()).expand(len(gradient), *given.shape[1:])
-        of_images = differentiate(gradient, unread, weights, (True, False, False), stride)[0] if i else gradient
-        return [of_images, *(differentiate(part, given, weights, (False, True, False), stride)[1] for part in parts)]
+        stride = self.layers[i].convolution.stride[0]
+        return channels_last(differentiate(gradient, unread, self._weights_of()[i], (True, False, False), stride)[0])
 
     def _back(self, i: int, entered: torch.Tensor, past: dict[int, torch.Tensor]) -> torch.Tensor | None:
         """What has come to a layer's output by a shortcut: to be added, or added already."""

@@ -7,8 +7,10 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,6 +18,8 @@ from mtlsweep.train import processor
 
 COMPILERS = ("g++", "c++", "clang++")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC")
+# What functions take: numbers, and where an array begins.
+LONG, INT, DOUBLE, ARRAY = ctypes.c_long, ctypes.c_int, ctypes.c_double, ctypes.c_void_p
 
 
 @cache
@@ -36,6 +40,11 @@ def load(source: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(built))
     _check_threads(library)
     return library
+
+
+def call(function: Callable[..., None], *values: Any) -> None:
+    """Call a function of a library, with a tensor for each array, or None. They are alive until it has returned."""
+    function(*(value.data_ptr() if isinstance(value, torch.Tensor) else value for value in values))
 
 
 def _compiler() -> list[str]:

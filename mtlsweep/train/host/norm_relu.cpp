@@ -11,8 +11,15 @@
 
 namespace {
 
-// As many numbers as a register of AVX-512 holds; compilers make two or four smaller registers of it where there are no such.
-constexpr long LANES = 16, VECTORS = 4, BLOCK = LANES * VECTORS;
+// As many numbers as a register holds: of larger vectors compilers make single numbers where they are compared.
+#if defined(__AVX512F__)
+constexpr long LANES = 16;
+#elif defined(__AVX2__)
+constexpr long LANES = 8;
+#else
+constexpr long LANES = 4;
+#endif
+constexpr long VECTORS = 4, BLOCK = LANES * VECTORS;
 // Numbers that a thread works on at once: their arrays fit into a core's first cache.
 constexpr long CHUNK = 16384;
 

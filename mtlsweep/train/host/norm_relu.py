@@ -13,13 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from mtlsweep.train.host.library import load
+from mtlsweep.train.host.library import ARRAY, DOUBLE, INT, LONG, call, load
 from mtlsweep.train.trunk import Forward
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
-# What the signatures below are made of: numbers, and where an array begins.
-LONG, INT, DOUBLE, ARRAY = ctypes.c_long, ctypes.c_int, ctypes.c_double, ctypes.c_void_p
 SIGNATURES = {
     "forward": (LONG, LONG, INT, *4 * (ARRAY,), DOUBLE, DOUBLE, *5 * (ARRAY,)),
     "infer": (LONG, LONG, INT, *7 * (ARRAY,)),
@@ -45,8 +43,8 @@ def forward(raw: torch.Tensor, norm: nn.BatchNorm2d, beside: torch.Tensor | None
     """
     statistics, output = torch.empty(2, raw.shape[1]), torch.empty_like(raw)
     running = (norm.running_mean, norm.running_var) if moves else (None, None)
-    arrays = (raw, norm.weight, norm.bias, beside, norm.eps, norm.momentum, *running, statistics, output, _scratch(raw, 0))
-    _function("forward", raw.dtype)(*_sizes(raw), *map(_given, arrays))
+    arrays = (raw, norm.weight, norm.bias, beside, norm.eps, norm.momentum, *running, statistics, output)
+    call(_function("forward", raw.dtype), *_sizes(raw), *arrays, _scratch(raw, 0))
     return Forward(raw, statistics, output)
 
 
@@ -55,8 +53,7 @@ def infer(raw: torch.Tensor, norm: nn.BatchNorm2d, beside: torch.Tensor | None) 
     assert norm.running_mean is not None
     assert norm.running_var is not None
     output, factor = torch.empty_like(raw), norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
-    arrays = (raw, norm.running_mean, factor, norm.bias, beside, output, _scratch(raw, 0))
-    _function("infer", raw.dtype)(*_sizes(raw), *map(_given, arrays))
+    call(_function("infer", raw.dtype), *_sizes(raw), raw, norm.running_mean, factor, norm.bias, beside, output, _scratch(raw, 0))
     return output
 
 
@@ -81,8 +78,8 @@ def backward(
     raw, statistics, output = made
     result = torch.empty_like(arrives) if keeps else arrives
     count = len(arrives) // len(raw)
-    arrays = (raw, output, statistics, norm.weight, arrives, beside, result, *slopes, slopes[0].stride(0), _scratch(raw, count))
-    _function("backward", raw.dtype)(*_sizes(raw), count, *map(_given, arrays))
+    arrays = (raw, output, statistics, norm.weight, arrives, beside, result, *slopes, slopes[0].stride(0))
+    call(_function("backward", raw.dtype), *_sizes(raw), count, *arrays, _scratch(raw, count))
     return result
 
 
@@ -90,7 +87,7 @@ def pool(images: torch.Tensor) -> torch.Tensor:
     """The largest of each 2 x 2 pixels: `(B, O, H, W)` -> `(B, O, H / 2, W / 2)`, channels last."""
     batch, channels, height, width = images.shape
     result = _empty(images, batch, channels, height // 2, width // 2)
-    _function("pool", images.dtype)(*_shape(images), *map(_given, (images, result)))
+    call(_function("pool", images.dtype), *_shape(images), images, result)
     return result
 
 
@@ -98,17 +95,12 @@ def unpool(gradient: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """K gradients of what `pool` made of images, `(K B, O, H / 2, W / 2)` -> those of the images, `(K B, O, H, W)`."""
     result = _empty(images, len(gradient), *images.shape[1:])
     for given, found in zip(gradient.split(len(images)), result.split(len(images)), strict=True):
-        _function("unpool", images.dtype)(*_shape(images), *map(_given, (images, given, found)))
+        call(_function("unpool", images.dtype), *_shape(images), images, given, found)
     return result
 
 
 def _empty(like: torch.Tensor, *shape: int) -> torch.Tensor:
     return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
-
-
-def _given(value: Any) -> Any:
-    """A number, or where a tensor lies, which somebody has to keep until the call has ended."""
-    return value.data_ptr() if isinstance(value, torch.Tensor) else value
 
 
 def _sizes(raw: torch.Tensor) -> tuple[int, int, int]:
