@@ -7,7 +7,8 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,12 @@ def load(source: Path) -> ctypes.CDLL:
         OSError: there is no compiler.
         RuntimeError: it failed, or its OpenMP is another than torch's.
     """
-    compiler = _compiler()
-    built = _cache() / f"{source.stem}-{_key(source, compiler)}.so"
-    if not built.exists():
-        _build(source, compiler, built)
-    library = ctypes.CDLL(str(built))
+    compiler, openmp = _compiler(), _openmp()
+    with _cache() as folder:
+        built = folder / f"{source.stem}-{_key(source, [*compiler, *OPTIONS, *openmp])}.so"
+        if not built.exists():
+            _build([*compiler, *OPTIONS, str(source), *openmp], built)
+        library = ctypes.CDLL(str(built))
     _check_threads(library)
     return library
 
@@ -57,30 +59,38 @@ def _compiler() -> list[str]:
     return [found]
 
 
-def _cache() -> Path:
-    """Where libraries are kept; where nothing can be, a new folder."""
+def _openmp() -> list[str]:
+    """torch's own where it brings one: under another name than the compiler's it would not be found to be the same."""
+    return ["-Wl,--as-needed", *map(str, sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")))]
+
+
+@contextmanager
+def _cache() -> Iterator[Path]:
+    """Where libraries are kept; where nothing can be, a folder for the time being."""
     given = os.environ.get("XDG_CACHE_HOME")
     folder = (Path(given) if given else Path("~/.cache").expanduser()) / "mtlsweep"
-    try:
+    with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="mtlsweep-"))
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.mkdtemp(prefix="mtlsweep-"))
+    if os.access(folder, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="mtlsweep-") as new:
+        yield Path(new)
 
 
-def _key(source: Path, compiler: list[str]) -> str:
+def _key(source: Path, command: list[str]) -> str:
     """Of all that the result depends on: the machines of a cluster share their cache, and not their instructions."""
-    parts = [source.read_bytes(), *(part.encode() for part in (*compiler, *OPTIONS, *sorted(processor.instructions())))]
+    parts = [source.read_bytes(), *(part.encode() for part in (*command, *sorted(processor.instructions())))]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
-def _build(source: Path, compiler: list[str], built: Path) -> None:
+def _build(command: list[str], built: Path) -> None:
     """Whoever comes at the same time sees all of it or nothing."""
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         new = Path(folder) / built.name
-        done = subprocess.run([*compiler, *OPTIONS, str(source), "-o", str(new)], capture_output=True, text=True)
+        done = subprocess.run([*command, "-o", str(new)], capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{compiler[0]} failed: {done.stderr.strip() or done.returncode}")
+            raise RuntimeError(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
         new.replace(built)
 
 
