@@ -107,7 +107,7 @@ def test_jobs_that_slurm_takes_while_the_user_leaves_are_known(tmp_path: Path) -
     """A terminal's Ctrl-C reaches all that a command has started."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, text in (("sbatch", SBATCH), ("squeue", "#!/bin/sh\n")):
+    for name, text in (("sbatch", SBATCH), ("squeue", "#!/bin/sh\n"), ("srun", "#!/bin/sh\n")):  # srun: submitit looks for it
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
     given = ["-m", *TINY, SLURM, "hydra.launcher.wait=false"]
