@@ -156,7 +156,7 @@ class Ours:
         if trainer.engine.compile != wanted.compile:
             raise RuntimeError("it could not be compiled")
         if (trainer.engine.triton, trainer.engine.fused) != (wanted.triton, wanted.fused):
-            raise RuntimeError("Triton's kernels do not work")
+            raise RuntimeError("kernels of our own do not work")
         synchronize(engine.device)  # a lane's stream does not wait for this one's work
         return trainer
 

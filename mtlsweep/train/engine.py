@@ -133,7 +133,7 @@ def notes(settings: dict[str, Any], engine: Engine) -> list[str]:
         why = "takes a GPU, bf16, channels last and a network of 3 x 3 convolutions of 16 to 64 channels"
         found.append(f"note: engine.triton=true: {why}; convolutions are torch's")
     if settings.get("fused") and not engine.fused:
-        why = "takes channels last, and on a GPU bf16 and a multiple of 64 features, on a CPU Linux"
+        why = "takes channels last, and on a GPU bf16 and a multiple of 64 features, on a CPU Linux, a C++ compiler and a ResNet or a VGG"
         found.append(f"note: engine.fused=true: {why}; layers and heads are torch's")
     if engine.device.type != "cpu":
         return found

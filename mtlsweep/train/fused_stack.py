@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 
 from mtlsweep.train import convolutions
 from mtlsweep.train.aside import Aside
-from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
+from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, once_each, parts_in_order, plain
 from mtlsweep.train.two_gradients import parts_of
 
 # Channels (in, out) of a first layer, which is convolved by `few_channels`: of an image cuDNN's kernels are several times as slow.
@@ -166,9 +166,11 @@ def layers_of(trunk: nn.Module) -> list[Layer]:
     Raises:
         TypeError: it is none.
     """
-    match list(trunk.children()) if type(trunk) is nn.Sequential else []:
+    match parts_in_order(trunk):
         case [*modules, nn.AdaptiveAvgPool2d(output_size=1), nn.Flatten()] if modules:
-            return [*_in_a_row(modules)]
+            layers = [*_in_a_row(modules)]
+            once_each(layers)
+            return layers
     raise TypeError("not the trunk of a VGG")
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from mtlsweep.models.resnet import BasicBlock
 from mtlsweep.train import convolutions
-from mtlsweep.train.trunk import Forward, Trunk, plain
+from mtlsweep.train.trunk import Forward, Trunk, once_each, parts_in_order, plain
 
 if TYPE_CHECKING:
     from mtlsweep.train.kernels.fused_forward import Beside
@@ -113,10 +113,12 @@ def layers_of(trunk: nn.Module) -> list[Layer]:
     Raises:
         TypeError: it is none.
     """
-    match list(trunk.children()) if type(trunk) is nn.Sequential else []:
+    match parts_in_order(trunk):
         case [nn.Conv2d() as stem, nn.BatchNorm2d() as norm, nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(output_size=1), nn.Flatten()]:
             if all(type(block) is BasicBlock for block in blocks):
-                return [Layer(stem, norm, None), *_of_blocks(blocks)]
+                layers = [Layer(stem, norm, None), *_of_blocks(blocks)]
+                once_each(layers)
+                return layers
     raise TypeError("not the trunk of a ResNet")
 
 

@@ -2,6 +2,7 @@
 and one backward (`host.norm_relu`)."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ from mtlsweep.train.fused_trunk import Shortcut
 from mtlsweep.train.host import norm_relu, weight_gradient
 from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
 from mtlsweep.train.two_gradients import parts_of
+
+# Times that images of 32 x 32 pixels are halved at most: of one pixel and 16 channels the numbers might not be as many as the kernels need.
+MOST_HALVED = 4
 
 
 class Layer(NamedTuple):
@@ -30,10 +34,15 @@ class HostTrunk(Trunk):
     Args:
         trunk: one for which `layers_of` finds layers; channels last.
         precision: of the activations.
+
+    Raises:
+        ValueError: it is not channels last.
     """
 
     def __init__(self, trunk: nn.Module, precision: torch.dtype) -> None:
         self.layers = layers_of(trunk)
+        if not all(layer.convolution.weight.is_contiguous(memory_format=torch.channels_last) for layer in self.layers):
+            raise ValueError("its weights do not lie channels last")
         super().__init__([layer[:2] for layer in self.layers], precision)
         self._weights = [layer.convolution.weight for layer in self.layers]
         rounds = precision != torch.float32
@@ -65,7 +74,7 @@ class HostTrunk(Trunk):
 
     def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
-        vectors = torch.empty(len(arrives), self.offsets[-1])
+        vectors = torch.empty(len(arrives), self.offsets[-1], dtype=torch.float32)
         each = [parts_of(vector, self.parameters)[::3] for vector in vectors]
         entered = from_pool(arrives, self._pooled(made[-1].output, len(made) - 1))
         past: dict[int, torch.Tensor] = {}  # what went through ReLU beside a shortcut, by the layer whose output that takes
@@ -153,18 +162,22 @@ def _forth(shortcut: Shortcut | None, images: torch.Tensor) -> torch.Tensor | No
 
 
 def fits(trunk: nn.Module) -> bool:
-    """Whether a trunk is a ResNet's or a VGG's all of whose layers the kernels can do."""
+    """Whether a trunk is a ResNet's or a VGG's all of whose layers the kernels can do, of images of 32 x 32 pixels."""
     try:
         layers = layers_of(trunk)
     except TypeError:
         return False
-    return all(map(_fits, layers)) and sum(layer.window > 1 for layer in layers) <= fused_stack.MOST_POOLED
+    halvings = list(accumulate((layer.convolution.stride[0] > 1) + (layer.window > 1) for layer in layers))
+    return all(map(_fits, layers, [0, *halvings]))
 
 
-def _fits(layer: Layer) -> bool:
+def _fits(layer: Layer, halvings: int) -> bool:
+    """Whether the kernels can do a layer of images that have been halved so often."""
     convolution = layer.convolution
+    halvings += convolution.stride[0] > 1
     alike = convolutions.plain(convolution) and convolution.stride in ((1, 1), (2, 2)) and plain(layer.norm)
-    return alike and norm_relu.fits(convolution.out_channels) and convolution.weight.dtype == torch.float32
+    trained = all(parameter.requires_grad and parameter.dtype == torch.float32 for part in layer[:2] for parameter in part.parameters())
+    return alike and trained and norm_relu.fits(convolution.out_channels) and halvings <= MOST_HALVED
 
 
 def layers_of(trunk: nn.Module) -> list[Layer]:

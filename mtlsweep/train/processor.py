@@ -24,6 +24,12 @@ def instructions() -> frozenset[str]:
     return frozenset(facts().get("flags", "").split())
 
 
+def kind() -> list[str]:
+    """All that tells processors apart which execute different instructions, in x86's words and in ARM's."""
+    names = ("vendor_id", "cpu family", "model", "CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features")
+    return [platform.machine(), *(facts().get(name, "") for name in names), *sorted(instructions())]
+
+
 def lacks_bf16() -> bool:
     """Whether it is known not to multiply bf16 numbers itself: a convolution then takes ten times as long as in fp32 (Zen 3)."""
     return bool(instructions()) and not {"amx_bf16", "avx512_bf16"} & instructions()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # Gradients that one backward pass makes at most.
 AT_ONCE = 2
 
+# Modules without parameters, whose subclasses may do anything.
+OF_TORCH = (nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Flatten)
+
 # K gradients of the features, `(K, B, C)` -> those of all parameters, `(K, P)`, each as `two_gradients.flat` lays it.
 PullBack = Callable[[torch.Tensor], torch.Tensor]
 
@@ -165,6 +168,20 @@ def from_pool(arrives: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
 def channels_last(images: torch.Tensor) -> torch.Tensor:
     """The same numbers, lying so."""
     return images.contiguous(memory_format=torch.channels_last)
+
+
+def parts_in_order(trunk: nn.Module) -> list[nn.Module]:
+    """What a trunk executes, one after another; nothing where that is not known."""
+    modules = list(trunk) if type(trunk) is nn.Sequential else []  # `children` leaves out what occurs again
+    known = all(type(module) in OF_TORCH or not isinstance(module, OF_TORCH) for module in modules)
+    return modules if known else []
+
+
+def once_each(layers: Sequence[Any]) -> None:
+    """Raise a TypeError if a convolution or a BatchNorm is that of two layers: its gradient would be of the last one."""
+    modules = [id(module) for layer in layers for module in layer[:2]]
+    if len({*modules}) < len(modules):
+        raise TypeError("a layer occurs more than once")
 
 
 def plain(norm: nn.BatchNorm2d) -> bool:

@@ -7,8 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,20 +27,28 @@ def load(source: Path) -> ctypes.CDLL:
     """A source file as a library. Compiled, which takes a second, it is kept in the user's cache.
 
     Args:
-        source: which exports `max_threads`, OpenMP's.
+        source: which exports `threads`, by which OpenMP executes a region.
 
     Raises:
         OSError: there is no compiler.
         RuntimeError: it failed, or its OpenMP is another than torch's.
     """
-    compiler, openmp = _compiler(), _openmp()
-    with _cache() as folder:
-        built = folder / f"{source.stem}-{_key(source, [*compiler, *OPTIONS, *openmp])}.so"
-        if not built.exists():
-            _build([*compiler, *OPTIONS, str(source), *openmp], built)
-        library = ctypes.CDLL(str(built))
+    name = f"{source.stem}-{_key(source)}.so"
+    try:
+        library = _in(_cache(), name, source)
+    except OSError:  # nothing can be kept there, or not be executed
+        with tempfile.TemporaryDirectory(prefix="mtlsweep-") as folder:
+            library = _in(Path(folder), name, source)
     _check_threads(library)
     return library
+
+
+def _in(folder: Path, name: str, source: Path) -> ctypes.CDLL:
+    """Compiled where it is not there yet, by which a machine without a compiler can use what another one has kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / name).exists():
+        _build([*_compiler(), *OPTIONS, str(source), *_openmp()], folder / name)
+    return ctypes.CDLL(str(folder / name))
 
 
 def call(function: Callable[..., None], *values: Any) -> None:
@@ -64,31 +71,32 @@ def _openmp() -> list[str]:
     return ["-Wl,--as-needed", *map(str, sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*")))]
 
 
-@contextmanager
-def _cache() -> Iterator[Path]:
-    """Where libraries are kept; where nothing can be, a folder for the time being."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(given) if given else Path("~/.cache").expanduser()) / "mtlsweep"
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    if os.access(folder, os.W_OK):
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="mtlsweep-") as new:
-        yield Path(new)
+def _cache() -> Path:
+    """Where libraries are kept.
+
+    Raises:
+        OSError: the user has no home.
+    """
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "mtlsweep"
+    try:
+        return Path("~/.cache/mtlsweep").expanduser()
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
 
 
-def _key(source: Path, command: list[str]) -> str:
+def _key(source: Path) -> str:
     """Of all that the result depends on: the machines of a cluster share their cache, and not their instructions."""
-    parts = [source.read_bytes(), *(part.encode() for part in (*command, *sorted(processor.instructions())))]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    parts = [*OPTIONS, *_openmp(), os.environ.get("CXX", ""), *processor.kind()]
+    return hashlib.sha256(b"\0".join([source.read_bytes(), *(part.encode() for part in parts)])).hexdigest()[:16]
 
 
 def _build(command: list[str], built: Path) -> None:
     """Whoever comes at the same time sees all of it or nothing."""
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         new = Path(folder) / built.name
-        done = subprocess.run([*command, "-o", str(new)], capture_output=True, text=True)
+        english = os.environ | {"LC_ALL": "C"}
+        done = subprocess.run([*command, "-o", str(new)], capture_output=True, text=True, env=english)
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
         new.replace(built)
@@ -100,7 +108,7 @@ def _check_threads(library: ctypes.CDLL) -> None:
     try:
         for count in (before + 1, before):
             torch.set_num_threads(count)
-            if library.max_threads() != count:
+            if library.threads() != count:
                 raise RuntimeError("the compiler's OpenMP is not torch's")
     finally:
         torch.set_num_threads(before)

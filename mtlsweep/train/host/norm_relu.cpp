@@ -229,7 +229,8 @@ void backward(long rows, long channels, int threads, long count, const T *raw, c
     });
 }
 
-inline floats larger(floats one, floats other) { return other <= one ? one : other; }
+// What is not a number is larger than all.
+inline floats larger(floats one, floats other) { return (other > one) | (other != other) ? other : one; }
 
 // What is done with each 2 x 2 pixels, LANES channels at a time, of images `(batch, height, width, channels)`: given where the four begin,
 // and where the window's is in an array of windows.
@@ -244,7 +245,6 @@ template <class Work> void each_window(long batch, long height, long width, long
             }
 }
 
-// The largest; what is not a number is larger than all.
 template <class T> void pool(long batch, long height, long width, long channels, int threads, const T *images, T *result) {
     each_window(batch, height, width, channels, threads, [=](long a, long b, long c, long d, long window) {
         floats upper = larger(load(images + a), load(images + b));
@@ -252,7 +252,8 @@ template <class T> void pool(long batch, long height, long width, long channels,
     });
 }
 
-// A gradient of what `pool` made goes to the first of the window's pixels, row by row, that is the largest; all others get zero.
+// A gradient of what `pool` made goes to the first of the window's pixels, row by row, that is the largest, or to the last one where one is
+// not a number; all others get zero.
 template <class T>
 void unpool(long batch, long height, long width, long channels, int threads, const T *images, const T *gradient, T *result) {
     each_window(batch, height, width, channels, threads, [=](long a, long b, long c, long d, long window) {
@@ -271,7 +272,14 @@ void unpool(long batch, long height, long width, long channels, int threads, con
 
 extern "C" {
 
-int max_threads() { return omp_get_max_threads(); }
+// By how many a region is executed: of the OpenMP that executes it.
+int threads() {
+    int count = 0;
+#pragma omp parallel
+#pragma omp single
+    count = omp_get_num_threads();
+    return count;
+}
 
 // How many floats of scratch memory a call of `forward` or, of so many gradients, `backward` needs.
 long scratch_of(long rows, long channels, long count) {

@@ -17,6 +17,8 @@ from mtlsweep.train.host.library import ARRAY, DOUBLE, INT, LONG, call, load
 from mtlsweep.train.trunk import Forward
 
 SOURCE = Path(__file__).with_suffix(".cpp")
+# Numbers of an array are a multiple of it.
+WHOLE = 64
 TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
 SIGNATURES = {
     "forward": (LONG, LONG, INT, *4 * (ARRAY,), DOUBLE, DOUBLE, *5 * (ARRAY,)),
@@ -41,7 +43,7 @@ def forward(raw: torch.Tensor, norm: nn.BatchNorm2d, beside: torch.Tensor | None
         beside: what is added before ReLU, like raw, or nothing.
         moves: whether the running statistics do.
     """
-    statistics, output = torch.empty(2, raw.shape[1]), torch.empty_like(raw)
+    statistics, output = torch.empty(2, raw.shape[1], dtype=torch.float32), torch.empty_like(raw)
     running = (norm.running_mean, norm.running_var) if moves else (None, None)
     arrays = (raw, norm.weight, norm.bias, beside, norm.eps, norm.momentum, *running, statistics, output)
     call(_function("forward", raw.dtype), *_sizes(raw), *arrays, _scratch(raw, 0))
@@ -104,16 +106,20 @@ def _empty(like: torch.Tensor, *shape: int) -> torch.Tensor:
 
 
 def _sizes(raw: torch.Tensor) -> tuple[int, int, int]:
+    if raw.numel() % WHOLE:
+        raise ValueError(f"{raw.numel()} numbers are no multiple of {WHOLE}")
     return raw.numel() // raw.shape[1], raw.shape[1], torch.get_num_threads()
 
 
 def _shape(images: torch.Tensor) -> tuple[int, int, int, int, int]:
     batch, channels, height, width = images.shape
+    if height % 2 or width % 2:
+        raise ValueError(f"{height} x {width} pixels are no windows of 2 x 2")
     return batch, height, width, channels, torch.get_num_threads()
 
 
 def _scratch(raw: torch.Tensor, count: int) -> torch.Tensor:
-    return torch.empty(_library().scratch_of(*_sizes(raw)[:2], count))
+    return torch.empty(_library().scratch_of(*_sizes(raw)[:2], count), dtype=torch.float32)
 
 
 @cache

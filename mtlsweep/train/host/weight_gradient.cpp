@@ -226,11 +226,18 @@ void add_images(const Shape &shape, long begin, long end, long count, const uint
 
 extern "C" {
 
-int max_threads() { return omp_get_max_threads(); }
+// By how many a region is executed: of the OpenMP that executes it.
+int threads() {
+    int count = 0;
+#pragma omp parallel
+#pragma omp single
+    count = omp_get_num_threads();
+    return count;
+}
 
-// Whether this processor has the instruction, and none of whole matrices, by which torch is faster.
-int can() {
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
+// Whether the processor has the instruction.
+int has_instruction() {
+#ifdef __AVX512BF16__
     return 1;
 #else
     return 0;

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mtlsweep.train import processor
 from mtlsweep.train.host.library import ARRAY, INT, LONG, call, load
 
 SOURCE = Path(__file__).with_suffix(".cpp")
@@ -19,7 +20,12 @@ def can(layer: nn.Conv2d, images: torch.Tensor) -> bool:
     few = layer.in_channels in CHANNELS and layer.out_channels in CHANNELS
     height, width = images.shape[2:]
     whole = height % layer.stride[0] == 0 and width % (2 * layer.stride[0]) == 0
-    return images.dtype == torch.bfloat16 and few and whole and bool(_library().can())
+    return images.dtype == torch.bfloat16 and few and whole and fast()
+
+
+def fast() -> bool:
+    """Whether this processor has the instruction, and none of whole matrices, by which torch is faster."""
+    return "amx_bf16" not in processor.instructions() and bool(_library().has_instruction())
 
 
 def weight_gradient(layer: nn.Conv2d, images: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor) -> None:
@@ -34,7 +40,7 @@ def weight_gradient(layer: nn.Conv2d, images: torch.Tensor, gradient: torch.Tens
     batch, inputs = images.shape[:2]
     outputs, height, width = gradient.shape[1:]
     threads, count = torch.get_num_threads(), len(gradient) // batch
-    scratch = torch.empty(threads * count * result.shape[1])
+    scratch = torch.empty(threads * count * result.shape[1], dtype=torch.float32)
     sizes = (batch, height, width, inputs, outputs, layer.stride[0], threads, count)
     call(_library().weight_gradient, *sizes, images, gradient, result, result.stride(0), scratch)
 
