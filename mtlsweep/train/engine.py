@@ -15,7 +15,7 @@ from mtlsweep.train.host_memory import keep_freed_memory
 
 # Compiling takes about a minute the first time and saves a sixth or more of a step (benchmarks/README.md); shorter runs would lose by it.
 COMPILE_FROM_STEPS = 5000
-# Networks that are slower compiled, in bf16 on a CPU: VGG-16-BN by a twentieth (benchmarks/README.md).
+# Networks that are slower compiled, in bf16 on a CPU: VGG-16-BN by a twentieth to a tenth (benchmarks/README.md).
 FASTER_AS_THEY_ARE = ("mtlsweep.models.vgg_bn",)
 # Those whose layers are fused only where engine.compile=false asks for it: that has not been measured on a GPU yet.
 AS_ASKED = ("mtlsweep.models.vgg_bn",)
