@@ -138,6 +138,9 @@ def test_rounding_is_torchs_and_what_is_not_a_number_stays_none() -> None:
     found = norm_relu.infer(rounded, norm, None)
     expected = (rounded.float() * norm.weight.detach()[:, None, None]).relu().bfloat16()
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+    norm.bias.data.view(torch.int32)[15] = 0x7FFFFFFF  # rounded as a number it would be -0
+    assert norm_relu.infer(rounded, norm, None)[:, 15].isnan().all()
+    norm.bias.data.zero_()
     made = norm_relu.forward(rounded, norm, None, moves=False)
     assert made.output[:, :2].isnan().all()  # a mean or a deviation is none
     assert made.output[:, 9:].isfinite().all()
