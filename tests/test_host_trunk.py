@@ -31,7 +31,7 @@ from mtlsweep.train.compilation import untouched
 from mtlsweep.train.engine import Engine, resolve
 from mtlsweep.train.epoch import Trainer
 from mtlsweep.train.fused import fuse_on_host
-from mtlsweep.train.host import library, norm_relu, weight_gradient
+from mtlsweep.train.host import few_places, library, norm_relu, weight_gradient
 from mtlsweep.train.network import Batch, Network
 from mtlsweep.train.trunk import channels_last, differentiate
 from mtlsweep.train.two_gradients import TrunkGradients, through
@@ -200,6 +200,20 @@ def test_two_gradients_of_a_convolutions_weights_are_those_in_double_precision(
         expected = differentiate(arrives.double(), images.double(), layer.weight.detach().double(), asked, stride)[1]
         assert apart(mine[2:-1], expected.permute(0, 2, 3, 1).flatten()) < 3e-6
         assert mine[[0, 1, -1]].isnan().all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (4, 4), (4, 2)])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_weights_gradients_of_images_of_few_pixels_are_those_in_double_precision(height: int, width: int, precision: torch.dtype) -> None:
+    torch.manual_seed(height)
+    images, gradient = (channels_last(torch.randn(5, channels, height, width).to(precision)) for channels in (8, 12))
+    found = torch.full((12, 8, 3, 3), torch.nan)
+    few_places.weight_gradient(images, gradient, found)
+    expected = differentiate(gradient.double(), images.double(), torch.empty(12, 8, 3, 3, dtype=torch.double), (False, True, False))[1]
+    assert apart(found, expected) < TOLERANCE[precision]
+    layer = nn.Conv2d(8, 12, 3, padding=1, bias=False)
+    assert few_places.can(layer, images) is (max(height, width) <= (2 if precision == torch.float32 else 4))
+    assert not few_places.can(nn.Conv2d(8, 12, 3, 2, padding=1, bias=False), images)
 
 
 def test_weights_are_differentiated_by_the_kernel_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, pad
 
 from mtlsweep.train import convolutions, fused_stack, fused_trunk
 from mtlsweep.train.fused_trunk import Shortcut
-from mtlsweep.train.host import norm_relu, weight_gradient
+from mtlsweep.train.host import few_places, norm_relu, weight_gradient
 from mtlsweep.train.trunk import Forward, Trunk, channels_last, differentiate, from_pool, plain
 from mtlsweep.train.two_gradients import parts_of
 
@@ -109,6 +109,9 @@ class HostTrunk(Trunk):
             weight_gradient.weight_gradient(layer, given, gradient, result)
             return
         for place, part in zip(each, gradient.split(len(given)), strict=True):
+            if few_places.can(layer, given):
+                few_places.weight_gradient(given, part, place)
+                continue
             place.copy_(differentiate(part, given, self._weights_of()[i], (False, True, False), layer.stride[0])[1])
 
     def _differentiate_images(self, gradient: torch.Tensor, given: torch.Tensor, i: int) -> torch.Tensor:
