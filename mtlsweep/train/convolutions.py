@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mtlsweep.models import TwoHeads
+from mtlsweep.train.trunk import channels_last
 
 # Channels (in, out) for which the kernels were the faster ones, of ResNets of 16, 32 and 64 channels; an input of three is an image.
 CHANNELS = {(3, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64)}
@@ -76,21 +77,21 @@ def try_out(model: TwoHeads, images: torch.Tensor) -> None:
 def _convolve(images: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
     from mtlsweep.train.kernels import few_channels  # loads Triton
 
-    return few_channels.convolve(_channels_last(images), weights, stride, torch.bfloat16)
+    return few_channels.convolve(channels_last(images), weights, stride, torch.bfloat16)
 
 
 @torch.library.custom_op("mtlsweep::convolve_input_gradient", mutates_args=())
 def _input_gradient(gradient: torch.Tensor, weights: torch.Tensor, stride: int, height: int, width: int) -> torch.Tensor:
     from mtlsweep.train.kernels import few_channels
 
-    return few_channels.input_gradient(_channels_last(gradient), weights, stride, height, width)
+    return few_channels.input_gradient(channels_last(gradient), weights, stride, height, width)
 
 
 @torch.library.custom_op("mtlsweep::convolve_weight_gradient", mutates_args=())
 def _weight_gradient(images: torch.Tensor, gradient: torch.Tensor, weights: torch.Tensor, stride: int) -> torch.Tensor:
     from mtlsweep.train.kernels import few_channels
 
-    return few_channels.weight_gradient(_channels_last(images), _channels_last(gradient), weights, stride)
+    return few_channels.weight_gradient(channels_last(images), channels_last(gradient), weights, stride)
 
 
 @_convolve.register_fake
@@ -125,7 +126,3 @@ def _backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, to
 
 
 _convolve.register_autograd(_backward, setup_context=_keep)
-
-
-def _channels_last(images: torch.Tensor) -> torch.Tensor:
-    return images.contiguous(memory_format=torch.channels_last)

@@ -74,7 +74,7 @@ class HostTrunk(Trunk):
 
     def backward(self, images: torch.Tensor, made: Sequence[Forward], arrives: torch.Tensor) -> torch.Tensor:
         """Implements `Trunk.backward`."""
-        vectors = torch.empty(len(arrives), self.offsets[-1], dtype=torch.float32)
+        vectors, results, slopes = self.receiving(made, len(arrives))
         each = [parts_of(vector, self.parameters)[::3] for vector in vectors]
         entered = from_pool(arrives, self._pooled(made[-1].output, len(made) - 1))
         past: dict[int, torch.Tensor] = {}  # what went through ReLU beside a shortcut, by the layer whose output that takes
@@ -83,12 +83,12 @@ class HostTrunk(Trunk):
             beside = self._back(i, entered, past)
             if layer.window > 1:
                 entered = norm_relu.unpool(entered, made[i].output)
-            slopes = (self._part(vectors, 3 * i + 1), self._part(vectors, 3 * i + 2))
-            gradient = norm_relu.backward(entered, beside, made[i], layer.norm, slopes, keeps=layer.shortcut is not None)
+            of_norm = (slopes[i].weight, slopes[i].bias)
+            gradient = norm_relu.backward(entered, beside, made[i], layer.norm, of_norm, keeps=layer.shortcut is not None)
             if layer.shortcut:
                 past[i - 2] = entered
             given = self._pooled(made[i - 1].output, i - 1) if i else self._prepared(images)
-            self._differentiate_weights(gradient, given, i, self._part(vectors, 3 * i), [parts[i] for parts in each])
+            self._differentiate_weights(gradient, given, i, results[3 * i], [parts[i] for parts in each])
             entered = self._differentiate_images(gradient, given, i) if i else gradient
         return vectors
 
@@ -108,11 +108,12 @@ class HostTrunk(Trunk):
         if weight_gradient.can(layer, given):
             weight_gradient.weight_gradient(layer, given, gradient, result)
             return
+        few = few_places.can(layer, given)
         for place, part in zip(each, gradient.split(len(given)), strict=True):
-            if few_places.can(layer, given):
+            if few:
                 few_places.weight_gradient(given, part, place)
-                continue
-            place.copy_(differentiate(part, given, self._weights_of()[i], (False, True, False), layer.stride[0])[1])
+            else:
+                place.copy_(differentiate(part, given, self._weights_of()[i], (False, True, False), layer.stride[0])[1])
 
     def _differentiate_images(self, gradient: torch.Tensor, given: torch.Tensor, i: int) -> torch.Tensor:
         """K gradients of what a convolution was given, `(K B, C, H, W)`. Arguments as of `_differentiate_weights`."""
@@ -132,9 +133,6 @@ class HostTrunk(Trunk):
             return came
         entered[:, :, ::stride, ::stride] += came[:, before : before + entered.shape[1]]
         return None
-
-    def _part(self, vectors: torch.Tensor, parameter: int) -> torch.Tensor:
-        return vectors[:, self.offsets[parameter] : self.offsets[parameter + 1]]
 
     def _weights_of(self) -> Sequence[torch.Tensor]:
         """The convolutions' weights as they were rounded last."""

@@ -27,7 +27,7 @@ def load(source: Path) -> ctypes.CDLL:
     """A source file as a library. Compiled, which takes a second, it is kept in the user's cache.
 
     Args:
-        source: which exports `threads`, by which OpenMP executes a region.
+        source: which exports `threads` (openmp.h), by which OpenMP executes a region.
 
     Raises:
         OSError: there is no compiler.
@@ -88,7 +88,8 @@ def _cache() -> Path:
 def _key(source: Path) -> str:
     """Of all that the result depends on: the machines of a cluster share their cache, and not their instructions."""
     parts = [*OPTIONS, *_openmp(), os.environ.get("CXX", ""), *processor.kind()]
-    return hashlib.sha256(b"\0".join([source.read_bytes(), *(part.encode() for part in parts)])).hexdigest()[:16]
+    files = [source, *sorted(source.parent.glob("*.h"))]
+    return hashlib.sha256(b"\0".join([*(file.read_bytes() for file in files), *(part.encode() for part in parts)])).hexdigest()[:16]
 
 
 def _build(command: list[str], built: Path) -> None:

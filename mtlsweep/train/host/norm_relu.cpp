@@ -7,7 +7,8 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <omp.h>
+
+#include "openmp.h"
 
 namespace {
 
@@ -271,15 +272,6 @@ void unpool(long batch, long height, long width, long channels, int threads, con
 } // namespace
 
 extern "C" {
-
-// By how many a region is executed: of the OpenMP that executes it.
-int threads() {
-    int count = 0;
-#pragma omp parallel
-#pragma omp single
-    count = omp_get_num_threads();
-    return count;
-}
 
 // How many floats of scratch memory a call of `forward` or, of so many gradients, `backward` needs.
 long scratch_of(long rows, long channels, long count) {

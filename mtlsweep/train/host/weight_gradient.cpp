@@ -7,8 +7,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <omp.h>
 #include <vector>
+
+#include "openmp.h"
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
@@ -225,15 +226,6 @@ void add_images(const Shape &shape, long begin, long end, long count, const uint
 } // namespace
 
 extern "C" {
-
-// By how many a region is executed: of the OpenMP that executes it.
-int threads() {
-    int count = 0;
-#pragma omp parallel
-#pragma omp single
-    count = omp_get_num_threads();
-    return count;
-}
 
 // Whether the processor has the instruction.
 int has_instruction() {

@@ -23,6 +23,7 @@ def can(layer: nn.Conv2d, images: torch.Tensor) -> bool:
     return images.dtype == torch.bfloat16 and few and whole and fast()
 
 
+@cache
 def fast() -> bool:
     """Whether this processor has the instruction, and none of whole matrices, by which torch is faster."""
     return "amx_bf16" not in processor.instructions() and bool(_library().has_instruction())
